@@ -1,0 +1,50 @@
+# One command each; `make` alone says which. Everything needed is set up on first use in .venv.
+SHELL := /bin/bash
+PY := .venv/bin/python
+BIN := .venv/bin
+SEEDS ?= 500
+ARGS ?=
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help ping test check format bench sim proto lock clean
+
+help: ## Say what can be done
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+.venv/.base: requirements.lock pyproject.toml scripts/bootstrap.sh
+	@scripts/bootstrap.sh base
+
+.venv/.dev: requirements-dev.lock pyproject.toml scripts/bootstrap.sh
+	@scripts/bootstrap.sh dev
+
+ping: .venv/.base ## Run ten tasks on an engine of their own: the shortest proof that Flame works here
+	@$(BIN)/flmping $(ARGS)
+
+test: .venv/.dev ## Run the tests
+	@$(PY) -m pytest $(ARGS)
+
+check: .venv/.dev ## Format, lint, types and import contracts
+	@$(BIN)/ruff format --check src tests examples benchmarks
+	@$(BIN)/ruff check src tests examples benchmarks
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: .venv/.dev ## Format and fix what can be fixed
+	@$(BIN)/ruff format src tests examples benchmarks
+	@$(BIN)/ruff check --fix src tests examples benchmarks
+
+bench: .venv/.dev ## Measure Flame beside the standard library (and Ray, Dask when installed)
+	@$(PY) benchmarks/run.py $(ARGS)
+
+sim: .venv/.dev ## Simulate SEEDS=500 clusters with faults and check every promise
+	@$(PY) -m flame.sim --seeds $(SEEDS) $(ARGS)
+
+proto: .venv/.dev ## Generate the Python code of proto/
+	@scripts/protoc.sh
+
+lock: .venv/.dev ## Resolve the hashed locks again
+	@scripts/lock.sh
+
+clean: ## Remove what was built
+	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
