@@ -1,0 +1,1 @@
+"""Generated from proto/flame/v1 by scripts/protoc.sh; do not edit."""
