@@ -1,0 +1,97 @@
+"""Say why what waits waits: what was asked, what there is, and what would work."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from flame.core.base.quantity import describe, format_amount
+from flame.core.model.resources import fits, lacking
+from flame.core.model.snapshot import Reason
+from flame.core.scheduler.hooks import Policy
+from flame.core.scheduler.proposal import DemandState, NodeState, Proposal
+
+
+class Why(IntEnum):
+    """Codes of reasons; the word is the name in CamelCase."""
+
+    NO_NODES = 2001
+    NO_SHIM = 2002
+    NEVER_FITS = 2003
+    NO_CAPACITY = 2004
+    RECLAIMING = 2005
+    MAX_INSTANCES = 2006
+    APP_MAX_INSTANCES = 2007
+    BIND_FAILURES = 2008
+    WAITING_FOR_IDLE = 2009
+    REFUSED = 2010
+
+    @property
+    def word(self) -> str:
+        return self.name.title().replace("_", "")
+
+
+def explain(proposal: Proposal, policy: Policy) -> None:
+    """One reason for every demand that did not get all it could use."""
+    for session, demand in proposal.demands.items():
+        if max(demand.view.want, demand.view.min) > demand.count:
+            why, message = why_waiting(proposal, policy, demand)
+            proposal.reasons[session] = [Reason(why, why.word, message)]
+
+
+def why_waiting(proposal: Proposal, policy: Policy, demand: DemandState) -> tuple[Why, str]:
+    view = demand.view
+    if view.hold:
+        return Why.BIND_FAILURES, "executors failed to enter the session too often; see its events, then open a new session"
+    if demand.promised:
+        return Why.RECLAIMING, f"{demand.promised} executors will start as others leave at the end of their current task"
+    if view.max is not None and demand.present >= view.max:
+        return (
+            Why.MAX_INSTANCES,
+            f"asked for {view.want} executors; max_instances of the session is {view.max} and {demand.present} are there",
+        )
+    if proposal.app_counts[view.app] >= view.app_max:
+        return (
+            Why.APP_MAX_INSTANCES,
+            f"asked for {view.want} executors; application {view.app!r} may have {view.app_max} and has "
+            f"{proposal.app_counts[view.app]} in all its sessions; raise its max_instances",
+        )
+    if demand.unmet == 0:
+        return Why.WAITING_FOR_IDLE, f"{view.idle} executors of the session wait for a task; they get the next ones"
+    return _no_node(proposal, policy, demand)
+
+
+def _no_node(proposal: Proposal, policy: Policy, demand: DemandState) -> tuple[Why, str]:
+    need = demand.view.resources
+    nodes = list(proposal.nodes.values())
+    if not nodes:
+        known = len(proposal.snapshot.nodes)
+        return Why.NO_NODES, f"no node is ready ({known} known); start an agent or wait until one comes back"
+    if not any(node.view.shim == demand.view.shim for node in nodes):
+        return Why.NO_SHIM, f"no ready node has the shim of application {demand.view.app!r}; register a node that has it"
+    large = [node for node in nodes if fits(need, node.view.allocatable)]
+    if not large:
+        return Why.NEVER_FITS, _never_fits(demand, nodes)
+    refused = [name for node in large for name in policy.objectors(node, demand)]
+    if refused and all(policy.objectors(node, demand) for node in large):
+        return Why.REFUSED, f"every node that is large enough is refused by {', '.join(dict.fromkeys(refused))}"
+    roomiest = min(large, key=lambda node: len(lacking(need, node.free)))
+    names = lacking(need, roomiest.free) or ["gpu"]
+    asked = ", ".join(f"{name} {format_amount(name, need.get(name, 0))}" for name in names)
+    free = ", ".join(f"{name} {format_amount(name, max(0, roomiest.free.get(name, 0)))}" for name in names)
+    return (
+        Why.NO_CAPACITY,
+        f"an executor needs {asked}; {roomiest.name} has {free} free and no other node has more room; "
+        "it starts when executors leave or a node joins",
+    )
+
+
+def _never_fits(demand: DemandState, nodes: list[NodeState]) -> str:
+    need = demand.view.resources
+    largest = min(nodes, key=lambda node: len(lacking(need, node.view.allocatable)))
+    names = lacking(need, largest.view.allocatable)
+    most = {name: max(node.view.allocatable.get(name, 0) for node in nodes) for name in names}
+    return (
+        f"an executor needs {describe(need)}, more than any node has (at most "
+        f"{', '.join(f'{name} {format_amount(name, amount)}' for name, amount in most.items())}); "
+        "ask for less or add a larger node"
+    )

@@ -1,0 +1,71 @@
+"""The one order in which demands are served: class rank, tenant share, then what the plugins say, then age."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterable
+from functools import cmp_to_key
+from typing import Any
+
+from flame.core.scheduler.hooks import Policy
+from flame.core.scheduler.proposal import DemandState
+
+
+class Line:
+    """Demands in line. Popping gives the one that goes first by the shares of that moment; a demand may be put back."""
+
+    def __init__(self, policy: Policy, demands: Iterable[DemandState]) -> None:
+
+        def goes_first(a: DemandState, b: DemandState) -> int:
+            return compare(policy, a, b)
+
+        self._key = cmp_to_key(goes_first)
+        # rank -> tenant -> demands, the last one goes first.
+        self._ranks: dict[int, dict[str, list[tuple[Any, DemandState]]]] = {}
+        for demand in demands:
+            tenants = self._ranks.setdefault(demand.view.rank, {})
+            tenants.setdefault(demand.view.tenant, []).append((_Reversed(self._key(demand)), demand))
+        for tenants in self._ranks.values():
+            for line in tenants.values():
+                line.sort(key=_first)
+
+    def pop(self) -> DemandState | None:
+        while self._ranks:
+            rank = max(self._ranks)
+            tenants = self._ranks[rank]
+            if not tenants:
+                del self._ranks[rank]
+                continue
+            name = min(tenants, key=lambda tenant: (tenants[tenant][-1][1].tenant.share, tenant))
+            demand = tenants[name].pop()[1]
+            if not tenants[name]:
+                del tenants[name]
+            return demand
+        return None
+
+    def push(self, demand: DemandState) -> None:
+        line = self._ranks.setdefault(demand.view.rank, {}).setdefault(demand.view.tenant, [])
+        insort(line, (_Reversed(self._key(demand)), demand), key=_first)
+
+
+class _Reversed:
+    __slots__ = ("key",)
+
+    def __init__(self, key: Any) -> None:
+        self.key = key
+
+    def __lt__(self, other: _Reversed) -> bool:
+        return bool(other.key < self.key)
+
+
+def _first(entry: tuple[Any, DemandState]) -> Any:
+    return entry[0]
+
+
+def compare(policy: Policy, a: DemandState, b: DemandState) -> int:
+    """Negative when `a` goes before `b`. Never 0 for two sessions: age and then the id decide."""
+    opinion = policy.order(a, b)
+    if opinion:
+        return opinion
+    mine, theirs = (a.view.created, a.view.session), (b.view.created, b.view.session)
+    return -1 if mine < theirs else int(mine > theirs)
