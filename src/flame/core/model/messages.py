@@ -1,0 +1,681 @@
+"""Everything that processes say to each other, as values.
+
+One file on purpose: it is the map of the system. The reactors and peers of `core` speak these values; `wire.codec` turns
+them into `flame.plane.v1` protobuf and back, field by field and by name. Commands are imperatives, facts are past participles.
+
+Units: times are seconds since the epoch (float); resources are int64 by name (`cpu` in milli-CPU, `memory` in bytes,
+`gpu` in milli-GPU); a *run* is five integers `first, count, epoch, lease, attempt` naming consecutive tasks of one hand-out.
+`lengths` is a little-endian u32 array, one per task (`ABSENT` = no payload); `blob` is the payloads end to end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import msgspec
+
+ABSENT = 0xFFFFFFFF
+"""Length of a payload that is not there; an empty payload has length 0."""
+
+RUN = 5
+"""Integers per run: first task number, count, epoch, lease, attempt."""
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """Base of everything that crosses a process boundary."""
+
+
+# -- nouns -------------------------------------------------------------------------------------------------------------
+
+
+class SessionSpec(Message):
+    application: str
+    common_data: bytes | None = None
+    min_instances: int = 0
+    max_instances: int | None = None  # None: no limit
+    priority: int = 0
+    resources: Mapping[str, int] = {}  # empty: the cluster default
+    timeout: float | None = None  # seconds one task may run
+    wait_timeout: float | None = None  # seconds one task may wait before it first starts
+    retries: int = 0
+    backoff: float = 0.1  # seconds before the first retry; doubles, at most 30
+    detached: bool = False  # survives its owner
+    tenant: str = "default"
+    namespace: str = "default"
+
+
+class EventInfo(Message):
+    code: int
+    message: str
+    at: float
+    reason: str = ""
+    count: int = 1
+    last: float = 0.0
+
+
+class SessionInfo(Message):
+    id: str
+    alias: int
+    spec: SessionSpec
+    state: int  # 0 open, 1 closed
+    created: float
+    completed: float | None
+    pending: int
+    running: int
+    succeed: int
+    failed: int
+    cancelled: int
+    events: tuple[EventInfo, ...] = ()
+    slots: int = 1
+    closing: bool = False
+
+
+class TaskInfo(Message):
+    session: str
+    no: int
+    state: int  # core.model.lifecycle.TaskState
+    attempt: int
+    created: float
+    completed: float | None
+    input: bytes | None
+    output: bytes | None
+    events: tuple[EventInfo, ...] = ()
+
+
+class AppSpec(Message):
+    shim: int = 0  # 0 host, 1 wasm
+    description: str | None = None
+    labels: tuple[str, ...] = ()
+    image: str | None = None
+    command: str | None = None
+    arguments: tuple[str, ...] = ()
+    environments: Mapping[str, str] = {}
+    working_directory: str | None = None
+    max_instances: int = 1_000_000
+    delay_release: float = 60.0
+    schema_input: str | None = None
+    schema_output: str | None = None
+    schema_common_data: str | None = None
+    url: str | None = None
+    installer: str | None = None
+
+
+class AppInfo(Message):
+    name: str
+    spec: AppSpec
+    state: int
+    created: float
+
+
+class NodeInfo(Message):
+    name: str
+    state: int  # 0 unknown, 1 ready, 2 not ready
+    capacity: Mapping[str, int]
+    allocatable: Mapping[str, int]
+    arch: str = ""
+    os: str = ""
+    last_heartbeat: float = 0.0
+    labels: Mapping[str, str] = {}
+    driver: str = "agent"
+
+
+class ExecutorInfo(Message):
+    id: str
+    node: str
+    state: int  # core.model.lifecycle.ExecutorState
+    session: str | None
+    resources: Mapping[str, int] = {}
+    shim: int = 0
+    pid: int = 0
+
+
+class Device(Message):
+    uuid: str
+    model: str
+    memory: int
+
+
+# -- every connection --------------------------------------------------------------------------------------------------
+
+
+class Hello(Message):
+    """First message of every connection. `role` is client, executor, manager or agent."""
+
+    role: str
+    magic: str = "FLAME"
+    version_min: int = 1
+    version_max: int = 1
+    features: tuple[str, ...] = ()
+    token: str = ""
+    client_id: str = ""  # a client's own id, or an executor's placement id
+    history: str = ""  # of the last Welcome, "" on the first connection
+    session: str = ""  # executors: the session they serve
+    held: tuple[int, ...] = ()  # executors reconnecting: runs they hold
+    python: str = ""  # "3.11"
+
+
+class Welcome(Message):
+    version: int
+    epoch: int
+    history: str
+    durability: str  # memory, process, power
+    cluster: str = "flame"
+    release: str = ""
+    features: tuple[str, ...] = ()
+    python: str = ""
+
+
+class Failure(Message):
+    """The answer to a request that could not be done; `code` is a key of `core.base.errors.BY_CODE`."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+class Done(Message):
+    """The answer to a request that has nothing to tell."""
+
+
+# -- client -> session manager: sessions and applications ---------------------------------------------------------------
+
+
+class OpenSession(Message):
+    """`mode`: create (the id must be new), open (must exist) or either. Answer: SessionInfo."""
+
+    id: str
+    spec: SessionSpec | None
+    mode: str = "create"
+    owned: bool = False  # closes when the owner is gone for owner_grace
+
+
+class CloseSession(Message):
+    """`mode`: strict (an error while tasks run), drain (Pending cancelled, running finish), finish (everything finishes first) or
+    cancel (running tasks are cancelled too). Answer: SessionInfo, once closed."""
+
+    id: str
+    mode: str = "drain"
+
+
+class DeleteSession(Message):
+    id: str
+
+
+class GetSession(Message):
+    id: str  # an id or a numeric alias
+
+
+class ListSessions(Message):
+    pass
+
+
+class SessionList(Message):
+    sessions: tuple[SessionInfo, ...]
+
+
+class RegisterApp(Message):
+    name: str
+    spec: AppSpec
+    if_absent: bool = False
+
+
+class UpdateApp(Message):
+    name: str
+    spec: AppSpec
+
+
+class UnregisterApp(Message):
+    name: str
+
+
+class GetApp(Message):
+    name: str
+
+
+class ListApps(Message):
+    pass
+
+
+class AppList(Message):
+    apps: tuple[AppInfo, ...]
+
+
+class ListNodes(Message):
+    pass
+
+
+class NodeList(Message):
+    nodes: tuple[NodeInfo, ...]
+
+
+class ListExecutors(Message):
+    pass
+
+
+class ExecutorList(Message):
+    executors: tuple[ExecutorInfo, ...]
+
+
+class GetStatus(Message):
+    pass
+
+
+class Status(Message):
+    release: str
+    epoch: int
+    history: str
+    durability: str
+    started: float
+    sessions_open: int
+    sessions_closed: int
+    pending: int
+    running: int
+    nodes_ready: int
+    nodes: int
+    executors: int
+    storage: str  # ok, or why the store cannot write
+    allocator: bool  # is the allocator connected
+    memory: int = 0  # resident bytes of the session manager
+
+
+class Explain(Message):
+    """Why does `object` (a session, or session/task) wait? Answer: Explanation."""
+
+    object: str
+
+
+class Explanation(Message):
+    object: str
+    reasons: tuple[EventInfo, ...]
+
+
+class GetLogs(Message):
+    session: str
+    no: int = 0  # 0: every task
+
+
+class LogList(Message):
+    lines: tuple[LogLine, ...]
+
+
+# -- tasks in frames ---------------------------------------------------------------------------------------------------
+
+
+class Submit(Message):
+    """Tasks of one session, in order. `seq` counts this client's frames from 1: a frame sent twice is the same tasks."""
+
+    session: str
+    seq: int
+    lengths: bytes
+    blob: bytes
+    retries: int = -1  # -1: as the session says
+    timeout: float = -1.0
+    wait_timeout: float = -1.0
+
+
+class Submitted(Message):
+    session: str
+    seq: int
+    first: int
+    count: int
+
+
+class Results(Message):
+    """Terminal tasks. `codes` is empty when all succeeded, else one ResultCode byte each. A payload is the output, or an encoded
+    TaskFailure (core.model.payloads) when the code is not 0."""
+
+    session: str
+    runs: tuple[int, ...]  # pairs: first, count
+    codes: bytes
+    lengths: bytes
+    blob: bytes
+
+
+class Resume(Message):
+    """After a reconnect: the task ranges (pairs first, count) of this client whose results it has. Answer: Done."""
+
+    session: str
+    has: tuple[int, ...]
+    owned: bool = False
+
+
+class GetTask(Message):
+    session: str
+    no: int
+
+
+class ListTasks(Message):
+    """One page, ascending. Answer: TaskList; ask again from `next` until it is 0."""
+
+    session: str
+    start: int = 1
+    limit: int = 1000
+    payloads: bool = True
+
+
+class TaskList(Message):
+    tasks: tuple[TaskInfo, ...]
+    next: int
+
+
+class WatchTask(Message):
+    """Pushes TaskChanged for every later change of state of one task, the terminal one last. Answer: Done. When the task is
+    terminal already that one TaskChanged is pushed. `watch` is chosen by the caller and unique on the connection."""
+
+    session: str
+    no: int
+    watch: int
+
+
+class Unwatch(Message):
+    watch: int
+
+
+class TaskChanged(Message):
+    watch: int
+    task: TaskInfo | None  # None: the session is gone
+
+
+class CancelTasks(Message):
+    """Pending tasks end Cancelled at once; running ones get the cooperative signal, and with `kill` their executor dies after the grace.
+    Answer: Cancelled."""
+
+    session: str
+    runs: tuple[int, ...]  # pairs: first, count
+    kill: bool = False
+
+
+class Cancelled(Message):
+    session: str
+    runs: tuple[int, ...]  # pairs of tasks that are Cancelled now
+
+
+class LogLine(Message):
+    """A line a task printed."""
+
+    session: str
+    no: int
+    stream: str  # out, err
+    text: str
+    at: float = 0.0
+
+
+class Streamed(Message):
+    """One item a generator task yielded, live and unrecorded: the recorded result holds them all."""
+
+    session: str
+    no: int
+    attempt: int
+    index: int
+    payload: bytes
+
+
+# -- executor <-> session manager ---------------------------------------------------------------------------------------
+
+
+class Enter(Message):
+    session: str
+    app: str
+    spec: AppSpec
+    common_data: bytes | None
+    resources: Mapping[str, int] = {}
+
+
+class Entered(Message):
+    """`code`: 0, or 10 install failed, 11 shim creation failed, 12 session enter failed, 19 unknown."""
+
+    code: int
+    message: str = ""
+
+
+class Assign(Message):
+    """Tasks handed to an executor; not journaled. They stay Pending until started."""
+
+    session: str
+    runs: tuple[int, ...]  # RUN integers each
+    lengths: bytes
+    blob: bytes
+    timeout: float = -1.0
+
+
+class Completed(Message):
+    """Results of handed-out tasks. `seq` counts this executor's frames; it keeps the frame until Recorded. `began`, `ended`: when the
+    first task of the frame began and the last ended."""
+
+    session: str
+    seq: int
+    runs: tuple[int, ...]  # RUN integers each
+    codes: bytes
+    lengths: bytes
+    blob: bytes
+    began: float
+    ended: float
+
+
+class Recorded(Message):
+    """Everything up to `seq` is committed (or fenced); the executor may forget it."""
+
+    seq: int
+
+
+class Started(Message):
+    """A task has been running for 20 ms."""
+
+    session: str
+    no: int
+    epoch: int
+    lease: int
+    at: float
+
+
+class Recall(Message):
+    """Give back what has not started. Answered by Recalled."""
+
+    session: str
+    runs: tuple[int, ...]
+
+
+class Recalled(Message):
+    """These tasks will not be started here."""
+
+    session: str
+    runs: tuple[int, ...]
+
+
+class CancelRunning(Message):
+    session: str
+    no: int
+    epoch: int
+    lease: int
+
+
+class Blocked(Message):
+    """The service waits for tasks of its own session (`waiting`), or does no longer."""
+
+    session: str
+    waiting: bool
+
+
+class Leave(Message):
+    """Finish what is running, leave the session, exit."""
+
+
+class Left(Message):
+    pass
+
+
+# -- session manager <-> allocator ---------------------------------------------------------------------------------------
+
+
+class DemandChanged(Message):
+    """What a session wants placed. `want`: executors it could use now (outstanding tasks, rounded up above 16); `idle`: bound executors
+    waiting for a task; `hold`: no new executors (bind failures reached the limit)."""
+
+    session: str
+    app: str
+    app_spec: AppSpec
+    resources: Mapping[str, int]
+    want: int
+    idle: int
+    min_instances: int
+    max_instances: int | None
+    priority: int
+    created: float
+    weight: int = 1
+    hold: bool = False
+    tenant: str = "default"
+    namespace: str = "default"
+    common_digest: str = ""
+
+
+class DemandGone(Message):
+    """The session is closed: drain what it has."""
+
+    session: str
+
+
+class ExecutorChanged(Message):
+    """How the manager sees a placement: a lifecycle ExecutorState, whether it waits for a task, whether it lent its slot."""
+
+    placement: str
+    session: str
+    state: int
+    idle: bool = False
+    lent: bool = False
+
+
+class KillExecutor(Message):
+    """End the process of this placement now (a task timeout, a forced cancel)."""
+
+    placement: str
+    reason: str
+
+
+class Granted(Message):
+    """A placement was made for a session; its executor will connect with `token`."""
+
+    placement: str
+    session: str
+    node: str
+    token: str
+    resources: Mapping[str, int] = {}
+
+
+class DrainExecutor(Message):
+    """Let this executor leave at its next task boundary."""
+
+    placement: str
+    reason: str
+
+
+class PlacementGone(Message):
+    """The process of a placement ended. `current`: the run of the task it was executing, or (). `log`: last lines of stderr and stdout."""
+
+    placement: str
+    session: str
+    reason: str
+    exit_code: int | None = None
+    signal: int | None = None
+    current: tuple[int, ...] = ()
+    log: str = ""
+
+
+class ClusterChanged(Message):
+    """The allocator's whole view, for lists."""
+
+    nodes: tuple[NodeInfo, ...]
+    executors: tuple[ExecutorInfo, ...]
+
+
+class Reasons(Message):
+    """Why a session's demand is not (fully) placed; empty when it is."""
+
+    session: str
+    reasons: tuple[EventInfo, ...]
+
+
+class ManagerJoined(Message):
+    """A session manager on its connection to the allocator: where executors reach its plane, and what it knows to run."""
+
+    address: str
+    epoch: int
+    placements: tuple[str, ...] = ()
+
+
+# -- allocator <-> agent ----------------------------------------------------------------------------------------------------
+
+
+class Placed(Message):
+    """A placement an agent already runs (it tells when it registers)."""
+
+    id: str
+    session: str
+    resources: Mapping[str, int]
+    devices: Mapping[str, int] = {}
+    pid: int = 0
+    token: str = ""
+    shim: int = 0
+
+
+class RegisterNode(Message):
+    name: str
+    capacity: Mapping[str, int]
+    allocatable: Mapping[str, int]
+    arch: str = ""
+    os: str = ""
+    labels: Mapping[str, str] = {}
+    devices: tuple[Device, ...] = ()
+    driver: str = "agent"
+    shim: int = 0
+    running: tuple[Placed, ...] = ()
+
+
+class Heartbeat(Message):
+    node: str
+    at: float
+
+
+class ReleaseNode(Message):
+    node: str
+
+
+class StartPlacement(Message):
+    """Start an executor process. It dials `address` and says Hello with `token`."""
+
+    id: str
+    node: str
+    session: str
+    app: str
+    spec: AppSpec
+    resources: Mapping[str, int]
+    devices: Mapping[str, int]  # uuid -> milli-GPU
+    address: str
+    token: str
+
+
+class StopPlacement(Message):
+    """SIGTERM to the process group now, SIGKILL after `grace` seconds (0: at once)."""
+
+    id: str
+    grace: float = 10.0
+    reason: str = ""
+
+
+class PlacementStarted(Message):
+    id: str
+    pid: int
+
+
+class PlacementExited(Message):
+    """`reason` says why when it never started. See PlacementGone for the rest."""
+
+    id: str
+    exit_code: int | None = None
+    signal: int | None = None
+    current: tuple[int, ...] = ()
+    log: str = ""
+    reason: str = ""
+
+
+AnyMessage: TypeAlias = Message

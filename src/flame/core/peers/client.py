@@ -1,0 +1,244 @@
+"""A client's half of the conversation about tasks, without any I/O: the submit window and who waits for which result.
+
+Per session: tasks wait in `queue`, leave in frames of at most FRAME_TASKS tasks or FRAME_BYTES, and stay in the window until the manager
+acknowledged their frame. After a reconnect unacknowledged frames are sent again under the same key, and the manager is told which results are here.
+A *ticket* is whatever the shell wants back with the result: a future in the SDK, a number in the simulator.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flame.core.model import messages as m
+from flame.core.model.messages import Message
+from flame.core.model.payloads import FRAME_BYTES, FRAME_TASKS, pack_payloads, unpack_payloads
+
+MAX_FRAMES = 48
+"""Unacknowledged frames of one client; the manager remembers the last 128 keys."""
+
+Resolve = Callable[[Sequence[Any], bytes, Sequence[bytes | None], int], None]
+"""(tickets, codes, payloads, first task number) -> None; `codes` is empty when all succeeded."""
+
+Options = tuple[int, float, float]
+"""retries, timeout, wait_timeout of a frame; -1 = as the session says."""
+
+DEFAULT: Options = (-1, -1.0, -1.0)
+
+
+class Waiting:
+    """Acknowledged tasks of one frame whose results are not all here."""
+
+    __slots__ = ("first", "left", "tickets")
+
+    def __init__(self, first: int, tickets: list[Any]) -> None:
+        self.first, self.tickets = first, tickets
+        self.left = len(tickets)
+
+
+class SessionWindow:
+    """The tasks of one session at this client."""
+
+    def __init__(self, id: str, resolve: Resolve) -> None:
+        self.id = id
+        self.resolve = resolve
+        #: (payload, ticket) not yet framed; appended to by any thread
+        self.queue: deque[tuple[bytes | None, Any]] = deque()
+        self.options: deque[tuple[int, Options]] = deque()  # (tasks, options) in queue order, only when not DEFAULT
+        self.unacked: deque[tuple[m.Submit, list[Any]]] = deque()
+        self.waiting: list[Waiting] = []
+        self.starts: list[int] = []
+        #: results here, as merged ranges [first, end); told on Resume
+        self.has: list[list[int]] = []
+        self.owned = False
+
+    @property
+    def outstanding(self) -> int:
+        """Tasks acknowledged whose result is not here."""
+        return sum(w.left for w in self.waiting)
+
+    def acknowledge(self, msg: m.Submitted) -> int:
+        """The oldest frame got its numbers. Returns how many tasks left the window; 0 for an answer to a frame sent twice."""
+        if not self.unacked or self.unacked[0][0].seq != msg.seq:
+            return 0
+        _, tickets = self.unacked.popleft()
+        index = bisect_right(self.starts, msg.first)
+        self.starts.insert(index, msg.first)
+        self.waiting.insert(index, Waiting(msg.first, tickets))
+        return len(tickets)
+
+    def results(self, msg: m.Results) -> None:
+        """Resolve tickets. A result that came before is ignored."""
+        payloads = unpack_payloads(msg.lengths, msg.blob)
+        at = 0
+        it = iter(msg.runs)
+        for first, count in zip(it, it, strict=True):
+            end = first + count
+            no = first
+            while no < end:
+                index = bisect_right(self.starts, no) - 1
+                entry = self.waiting[index] if index >= 0 else None
+                if entry is None or no >= entry.first + len(entry.tickets):
+                    nxt = self.starts[index + 1] if index + 1 < len(self.starts) else end
+                    no = min(end, nxt)  # not ours any more: resolved before
+                    continue
+                stop = min(end, entry.first + len(entry.tickets))
+                self._resolve(entry, no, stop, msg.codes, payloads, at + no - first)
+                if not entry.left:
+                    del self.starts[index], self.waiting[index]
+                no = stop
+            at += count
+            self._remember(first, end)
+
+    def _resolve(self, entry: Waiting, no: int, stop: int, codes: bytes, payloads: list[bytes | None], at: int) -> None:
+        lo, hi = no - entry.first, stop - entry.first
+        count = hi - lo
+        tickets = entry.tickets[lo:hi]
+        code = codes[at : at + count]
+        part = payloads[at : at + count] if count != len(payloads) else payloads
+        if None in tickets:  # some came before
+            keep = [i for i, t in enumerate(tickets) if t is not None]
+            tickets = [tickets[i] for i in keep]
+            part = [part[i] for i in keep]
+            code = bytes(code[i] for i in keep) if code else b""
+        entry.tickets[lo:hi] = [None] * count
+        entry.left -= len(tickets)
+        if tickets:
+            self.resolve(tickets, code if any(code) else b"", part, no)
+
+    def _remember(self, first: int, end: int) -> None:
+        """Merge [first, end) into what is here; nearly always it extends the last range."""
+        has = self.has
+        if has and has[-1][1] == first:
+            has[-1][1] = end
+            return
+        index = bisect_right(has, [first])
+        has.insert(index, [first, end])
+        while index + 1 < len(has) and has[index][1] >= has[index + 1][0]:
+            has[index][1] = max(has[index][1], has[index + 1][1])
+            del has[index + 1]
+        if index and has[index - 1][1] >= first:
+            has[index - 1][1] = max(has[index - 1][1], has[index][1])
+            del has[index]
+
+    def abandon(self) -> list[Any]:
+        """Every ticket without a result; the window is empty afterwards."""
+        out = [t for w in self.waiting for t in w.tickets if t is not None]
+        out += [t for _, tickets in self.unacked for t in tickets]
+        out += [t for _, t in self.queue]
+        self.waiting.clear()
+        self.starts.clear()
+        self.unacked.clear()
+        self.queue.clear()
+        self.options.clear()
+        return out
+
+
+class ClientPeer:
+    """All sessions of one client. `client_id` names it across connections."""
+
+    def __init__(self, client_id: str, token: str = "", role: str = "client") -> None:
+        self.client_id, self.token, self.role = client_id, token, role
+        self.history = ""
+        self.connected = False
+        self.windows: dict[str, SessionWindow] = {}
+        self.out: list[Message] = []
+        self._seq = 0
+        self._frames = 0
+
+    def hello(self) -> m.Hello:
+        return m.Hello(
+            self.role, token=self.token, client_id=self.client_id, history=self.history, features=("results",)
+        )
+
+    def window(self, session: str, resolve: Resolve) -> SessionWindow:
+        found = self.windows.get(session)
+        if found is None:
+            found = self.windows[session] = SessionWindow(session, resolve)
+        return found
+
+    def joined(self, welcome: m.Welcome) -> None:
+        """Connected (again): say what we have, send what is not acknowledged."""
+        self.connected = True
+        again = bool(self.history)
+        self.history = welcome.history
+        if not again:
+            return
+        for window in self.windows.values():
+            has = tuple(n for first, end in window.has for n in (first, end - first))
+            self.out.append(m.Resume(window.id, has, window.owned))
+        frames = [frame for window in self.windows.values() for frame, _ in window.unacked]
+        self.out.extend(sorted(frames, key=lambda f: f.seq))
+
+    def lost(self) -> None:
+        self.connected = False
+        self.out.clear()
+
+    def receive(self, message: Message) -> bool:
+        """True if the message was about tasks of ours."""
+        kind = type(message)
+        if kind is m.Results:
+            window = self.windows.get(message.session)  # type: ignore[attr-defined]
+            if window is not None:
+                window.results(message)  # type: ignore[arg-type]
+            return True
+        if kind is m.Submitted:
+            window = self.windows.get(message.session)  # type: ignore[attr-defined]
+            if window is not None and window.acknowledge(message):  # type: ignore[arg-type]
+                self._frames -= 1
+            return True
+        return False
+
+    def refuse(self, session: str) -> list[Any]:
+        """A frame was refused for good: the tickets of everything not acknowledged in this session."""
+        window = self.windows[session]
+        out = [t for _, tickets in window.unacked for t in tickets]
+        self._frames -= len(window.unacked)
+        window.unacked.clear()
+        out += [t for _, t in window.queue]
+        window.queue.clear()
+        window.options.clear()
+        return out
+
+    def pump(self) -> None:
+        """Cut what waits into frames, as far as the window allows. Call when the connection can take more."""
+        if not self.connected:
+            return
+        for window in list(self.windows.values()):
+            while window.queue and self._frames < MAX_FRAMES:
+                self._cut(window)
+
+    def _cut(self, window: SessionWindow) -> None:
+        queue = window.queue
+        most, options = FRAME_TASKS, DEFAULT
+        if window.options:
+            most, options = window.options[0]
+            most = min(most, FRAME_TASKS)
+        payloads: list[bytes | None] = []
+        tickets: list[Any] = []
+        size = 0
+        for _ in range(min(most, len(queue))):
+            payload, ticket = queue.popleft()
+            payloads.append(payload)
+            tickets.append(ticket)
+            if payload:
+                size += len(payload)
+                if size >= FRAME_BYTES:
+                    break
+        if window.options:
+            left = window.options[0][0] - len(tickets)
+            if left:
+                window.options[0] = (left, options)
+            else:
+                window.options.popleft()
+        self._seq += 1
+        frame = m.Submit(window.id, self._seq, *pack_payloads(payloads), *options)
+        window.unacked.append((frame, tickets))
+        self._frames += 1
+        self.out.append(frame)
+
+    def drain(self) -> list[Message]:
+        out, self.out = self.out, []
+        return out

@@ -1,0 +1,302 @@
+"""What clients ask of sessions and tasks. Each function answers with a message, or None when the answer comes later."""
+
+from __future__ import annotations
+
+from flame.core.base import errors as e
+from flame.core.base.ids import check_session_id
+from flame.core.model import messages as m
+from flame.core.model.payloads import count_of, sound
+from flame.core.model.reactor import Peer
+from flame.core.model.states import SessionState
+from flame.core.sessions import records as r
+from flame.core.sessions import views
+from flame.core.sessions.apply import save, submitter
+from flame.core.sessions.dispatch import leave
+from flame.core.sessions.executors import kill_if_running, stop_running, wait_over
+from flame.core.sessions.results import cancel, deliver
+from flame.core.sessions.state import Core, Session
+from flame.core.sessions.table import PENDING, RUNNING, pairs
+
+NATIVE = "results"
+"""Hello feature of clients that take results pushed (all but gRPC)."""
+RESERVED_APPS = {"flmrun": "the Runner is not part of this release; use `@flame.task` or a registered service"}
+
+
+def open_session(core: Core, peer: Peer, request: int, msg: m.OpenSession) -> m.Message:
+    found = core.sessions.get(msg.id)
+    if found is not None and msg.mode == "create":
+        raise e.AlreadyExists(f"session {msg.id} already exists", hint="open it, or choose another id")
+    if found is not None:
+        if found.state == SessionState.CLOSED or found.mode:
+            raise e.SessionClosed(f"session {msg.id} is not open")
+        if msg.spec is not None:
+            _same_spec(found, _resolved(core, msg.spec))
+        return views.session_info(core, found)
+    if msg.spec is None or msg.mode == "open":
+        raise e.NotFound(f"session {msg.id!r} not found", hint="give a specification to create it")
+    check_session_id(msg.id)
+    if msg.spec.application not in core.apps:
+        known = ", ".join(sorted(core.apps)) or "none"
+        raise e.NotFound(f"application {msg.spec.application!r} not found; registered: {known}", hint="`flmctl register -f app.yaml`")
+    if msg.spec.application in RESERVED_APPS:
+        raise e.Unimplemented(RESERVED_APPS[msg.spec.application])
+    spec = _resolved(core, msg.spec)
+    if spec.max_instances is not None and spec.min_instances > spec.max_instances:
+        raise e.InvalidArgument(f"min_instances {spec.min_instances} is more than max_instances {spec.max_instances}")
+    owner = core.peers[peer].client_id if msg.owned and not spec.detached else ""
+    core.persist(r.SessionOpened(msg.id, core.last_alias + 1, spec, core.now, owner))
+    session = core.sessions[msg.id]
+    core.touch(session)
+    _drop_oldest(core)
+    return views.session_info(core, session)
+
+
+def _resolved(core: Core, spec: m.SessionSpec) -> m.SessionSpec:
+    from msgspec.structs import replace
+
+    return spec if spec.resources else replace(spec, resources=dict(core.settings.default_resources))
+
+
+def _nonzero(resources: object) -> dict[str, int]:
+    return {k: v for k, v in dict(resources).items() if v}  # type: ignore[call-overload]
+
+
+def _same_spec(session: Session, asked: m.SessionSpec) -> None:
+    have = session.spec
+    for name, mine, theirs in (
+        ("application", have.application, asked.application),
+        ("resreq", _nonzero(have.resources), _nonzero(asked.resources)),
+        ("min_instances", have.min_instances, asked.min_instances),
+        ("max_instances", have.max_instances, asked.max_instances),
+        ("priority", have.priority, asked.priority),
+    ):
+        if mine != theirs:
+            raise e.SpecMismatch(f"session {session.id} spec mismatch: {name} differs (expected {mine}, received {theirs})")
+
+
+def _drop_oldest(core: Core) -> None:
+    most = core.settings.max_sessions
+    if most is None or len(core.sessions) <= most:
+        return
+    closed = [s for s in core.sessions.values() if s.state == SessionState.CLOSED]
+    closed.sort(key=lambda s: s.closed or s.created)
+    for session in closed[: len(core.sessions) - most]:
+        core.persist(r.SessionDeleted(session.id))
+
+
+def submit(core: Core, peer: Peer, request: int, msg: m.Submit) -> m.Message:
+    """Tasks get the next numbers. A frame that came before is answered as it was then."""
+    session = core.session(msg.session)
+    hello = core.peers[peer]
+    by = submitter(session, hello.client_id)
+    by.wants = NATIVE in hello.features
+    if msg.seq and msg.seq <= by.last:
+        for seq, first, count in by.frames:
+            if seq == msg.seq:
+                return m.Submitted(session.id, seq, first, count)
+        raise e.ProtocolError(f"frame {msg.seq} is older than the last {by.frames.maxlen} of client {hello.client_id}")
+    if session.state == SessionState.CLOSED or session.mode:
+        raise e.SessionClosed(f"session {session.id} is not open", hint="open a new session")
+    if not sound(msg.lengths, msg.blob):
+        raise e.ProtocolError(f"a frame whose lengths do not add up to its {len(msg.blob)} bytes")
+    if core.storage != "ok":
+        raise e.StorageFull(core.storage)
+    spec, first, count = session.spec, len(session.table) + 1, count_of(msg.lengths)
+    retries = spec.retries if msg.retries < 0 else msg.retries
+    timeout = msg.timeout if msg.timeout >= 0 else (-1.0 if spec.timeout is None else spec.timeout)
+    wait = msg.wait_timeout if msg.wait_timeout >= 0 else (-1.0 if spec.wait_timeout is None else spec.wait_timeout)
+    core.persist(
+        r.TasksSubmitted(
+            session.id, hello.client_id, msg.seq, first, msg.lengths, msg.blob, core.now, retries, timeout, wait
+        )
+    )
+    session.queue.push(first, first + count)
+    session.queued += count
+    if wait >= 0:
+        core.timer(core.now + wait, wait_over, session.id, first, wait)
+    core.touch(session)
+    return m.Submitted(session.id, msg.seq, first, count)
+
+
+def resume(core: Core, peer: Peer, request: int, msg: m.Resume) -> m.Message:
+    """The client is back: send what it does not have."""
+    session = core.session(msg.session)
+    by = submitter(session, core.peers[peer].client_id)
+    by.wants = NATIVE in core.peers[peer].features
+    if session.archive:
+        _deliver_archived(core, session, peer, core.peers[peer].client_id, list(pairs(msg.has)))
+        return m.Done()
+    by.cursor, by.fetching, by.has = 0, False, list(pairs(msg.has))
+    deliver(core, session, by)
+    return m.Done()
+
+
+def _deliver_archived(core: Core, session: Session, peer: Peer, client: str, has: list[tuple[int, int]]) -> None:
+    from flame.core.sessions.archive import with_table
+
+    def go(stand_in: Session) -> None:
+        by = submitter(stand_in, client)
+        by.cursor, by.fetching, by.has = 0, False, has
+        stand_in.state = session.state
+        deliver(core, stand_in, by)
+
+    with_table(core, session, go)
+
+
+def close_session(core: Core, peer: Peer, request: int, msg: m.CloseSession) -> m.Message | None:
+    session = core.session(msg.id)
+    if session.state == SessionState.CLOSED:
+        return views.session_info(core, session)
+    if msg.mode not in ("strict", "drain", "finish", "cancel"):
+        raise e.InvalidArgument(f"close mode {msg.mode!r}; one of strict, drain, finish, cancel")
+    if msg.mode == "strict" and session.table.counts[RUNNING]:
+        running = session.table.counts[RUNNING]
+        raise e.SessionBusy(f"Cannot close session with running tasks: {running} of session {session.id} run")
+    close(core, session, "drain" if msg.mode == "strict" else msg.mode)
+    if session.state == SessionState.CLOSED:
+        return views.session_info(core, session)
+    session.closers.append((peer, request))
+    return None
+
+
+def close(core: Core, session: Session, mode: str) -> None:
+    """Stop intake. `finish` lets everything end, `drain` what runs, `cancel` nothing; a session that has drained is Closed."""
+    if session.mode not in (mode, "cancel"):
+        core.persist(r.SessionClosing(session.id, mode, core.now))
+    if mode in ("drain", "cancel"):
+        _cancel_pending(core, session, mode)
+    if mode == "cancel":
+        for no in list(session.running):
+            executor = core.executors.get(session.running[no])
+            if executor is not None:
+                stop_running(core, session, executor, no)
+    finish(core, session)
+
+
+def _cancel_pending(core: Core, session: Session, mode: str) -> None:
+    """Pending ends Cancelled. A prefetched task may be executing though nobody said so yet: it is fenced like any late result."""
+    ranges: list[tuple[int, int]] = []
+    for frame in session.table.frames:
+        if frame.open:
+            ranges += session.table.pending_in(frame.first, frame.end)
+    cancel(core, session, ranges)
+
+
+def finish(core: Core, session: Session) -> None:
+    """Closed once nothing is left to run. Called after everything that touches a closing session."""
+    if session.state == SessionState.CLOSED or not session.mode or session.table.live:
+        return
+    core.persist(r.SessionClosed(session.id, core.now))
+    for executor in list(session.executors.values()):
+        leave(core, executor)
+    for peer, request in session.closers:
+        core.send(peer, views.session_info(core, session), request)
+    session.closers.clear()
+    core.touch(session)
+
+
+def archive_if_done(core: Core, session: Session) -> None:
+    """A closed session whose results are delivered keeps only its totals in memory; its columns become one row."""
+    if session.state != SessionState.CLOSED or session.archive or session.executors:
+        return
+    if any(by.wants and by.client in core.clients and by.cursor < len(session.table.ends) for by in session.submitters.values()):
+        return
+    core.persist(r.SessionArchived(save(session, columns=True)))
+    session.queue.clear()
+    session.queued = 0
+    session.delayed.clear()
+
+
+def delete_session(core: Core, peer: Peer, request: int, msg: m.DeleteSession) -> m.Message:
+    session = core.session(msg.id)
+    if session.state != SessionState.CLOSED:
+        raise e.InvalidState(f"Cannot delete open session {session.id}", hint="close it first")
+    info = views.session_info(core, session)
+    core.persist(r.SessionDeleted(session.id))
+    _end_watches(core, session)
+    return info
+
+
+def _end_watches(core: Core, session: Session) -> None:
+    for watchers in session.watchers.values():
+        for peer, watch in watchers:
+            core.watches.pop((peer, watch), None)
+            core.send(peer, m.TaskChanged(watch, None))
+    session.watchers.clear()
+
+
+def cancel_tasks(core: Core, peer: Peer, request: int, msg: m.CancelTasks) -> m.Message:
+    session = core.session(msg.session)
+    if session.archive:
+        return m.Cancelled(session.id, ())
+    pending: list[tuple[int, int]] = []
+    running: list[int] = []
+    for first, count in pairs(msg.runs):
+        if first < 1 or not session.table.has(first + count - 1):
+            raise e.NotFound(f"tasks {first}..{first + count - 1} of session {session.id} not found; it has {len(session.table)}")
+        pending += session.table.pending_in(first, first + count)
+        running += [no for no in session.running if first <= no < first + count]
+    for a, b in pending:
+        _skip_prefetched(core, session, a, b)
+    cancel(core, session, pending)
+    for no in running if msg.kill else ():
+        executor = core.executors.get(session.running.get(no, ""))
+        if executor is not None:
+            stop_running(core, session, executor, no)
+    if msg.kill:
+        _cancel_running(core, session, running)
+    done = [(a, b - a) for a, b in pending] + ([(no, 1) for no in running] if msg.kill else [])
+    return m.Cancelled(session.id, tuple(n for run in done for n in run))
+
+
+def _cancel_running(core: Core, session: Session, running: list[int]) -> None:
+    """Their state is Cancelled at once; the executor is told, and killed when the task does not stop in time."""
+    cancel(core, session, [(no, no + 1) for no in running])
+
+
+def _skip_prefetched(core: Core, session: Session, first: int, end: int) -> None:
+    """Tell executors not to start cancelled tasks they hold; one that runs already is stopped, then killed."""
+    for executor in session.executors.values():
+        for h in executor.handouts.values():
+            for no in range(max(first, h.next), min(end, h.end)):
+                core.send(executor.peer, m.CancelRunning(session.id, no, h.epoch, h.lease), when=0)
+                core.timer(core.now + core.settings.cancel_grace, kill_if_running, executor.id, no)
+
+
+def owner_left(core: Core, client: str) -> None:
+    """The client of owned sessions did not come back in time: they are cancelled."""
+    if client in core.clients:
+        return
+    for session in list(core.sessions.values()):
+        if session.owner == client and session.state == SessionState.OPEN and session.mode != "cancel":
+            core.event(session, 1003, "OwnerGone", f"client {client} is gone; the session is closed")
+            close(core, session, "cancel")
+
+
+def watch_task(core: Core, peer: Peer, request: int, msg: m.WatchTask) -> m.Message | None:
+    from flame.core.sessions.archive import send_task
+
+    session = core.session(msg.session)
+    if session.archive:
+        send_task(core, session, msg.no, lambda info: core.send(peer, m.TaskChanged(msg.watch, info)), peer, request)
+        return m.Done()
+    if not session.table.has(msg.no):
+        raise e.NotFound(f"task {msg.no} of session {session.id} not found; it has {len(session.table)}")
+    if session.table.state(msg.no) not in (PENDING, RUNNING):
+        send_task(core, session, msg.no, lambda info: core.send(peer, m.TaskChanged(msg.watch, info)), peer, request)
+        return m.Done()
+    session.watchers.setdefault(msg.no, []).append((peer, msg.watch))
+    core.watches[peer, msg.watch] = (session.id, msg.no)
+    return m.Done()
+
+
+def unwatch(core: Core, peer: Peer, request: int, msg: m.Unwatch) -> m.Message | None:
+    id, no = core.watches.pop((peer, msg.watch), ("", 0))
+    session = core.sessions.get(id)
+    if session is not None and no in session.watchers:
+        left = [w for w in session.watchers[no] if w != (peer, msg.watch)]
+        if left:
+            session.watchers[no] = left
+        else:
+            del session.watchers[no]
+    return m.Done() if request else None

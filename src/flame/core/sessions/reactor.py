@@ -1,0 +1,343 @@
+"""The reactor of sessions and tasks: the only place where the session manager changes its mind.
+
+`handle(event, now)` applies one event and returns what to do about it. It never blocks, never fails halfway, never reads a clock. What a
+client did wrong becomes a Failure answer; a broken executor message drops that connection.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from typing import Any
+
+from flame.core.base.errors import FlameError, ProtocolError
+from flame.core.model import messages as m
+from flame.core.model.reactor import NOW, Close, Choked, Effect, Event, Joined, Lost, Peer, Received, Recorded, Ticked
+from flame.core.model.states import SessionState
+from flame.core.sessions import apps, archive, executors, intake, views
+from flame.core.sessions import records as r
+from flame.core.sessions.apply import apply, missing, reload, save
+from flame.core.sessions.dispatch import feed, leave, measure
+from flame.core.sessions.invariants import check
+from flame.core.sessions.results import completed, deliver_all, wake
+from flame.core.sessions.state import Core, Executor, Fetch, Session, Settings
+
+__all__ = ["Fetch", "Fetched", "Sessions", "Settings", "StorageChanged"]
+
+CURRENT_PROTOCOL = 1
+
+
+class Fetched(Event):
+    """The rows of a Fetch, in the order asked."""
+
+    token: int
+    records: tuple[r.Record, ...]
+
+
+class StorageChanged(Event):
+    """The store can write (`ok`), or why it cannot."""
+
+    state: str
+
+
+def _asks(text: str) -> Callable[[Core, Peer, int, Any], m.Message]:
+    answers: dict[str, Callable[[Core, Any], m.Message]] = {
+        "session": lambda core, msg: views.session_info(core, core.session(msg.id), events=True),
+        "sessions": lambda core, msg: m.SessionList(tuple(views.session_info(core, s, True) for s in core.sessions.values())),
+        "apps": lambda core, msg: m.AppList(tuple(core.apps.values())),
+        "nodes": lambda core, msg: m.NodeList(core.cluster.nodes),
+        "executors": lambda core, msg: views.executors(core),
+        "status": lambda core, msg: views.status(core),
+        "explain": lambda core, msg: views.explain(core, msg.object),
+        "logs": lambda core, msg: m.LogList(
+            tuple(line for line in core.session(msg.session).logs if not msg.no or line.no == msg.no)
+        ),
+    }
+    return lambda core, peer, request, msg: answers[text](core, msg)
+
+
+#: client verbs: (core, peer, request, message) -> the answer, or None when it comes later
+VERBS: dict[type[m.Message], Callable[[Core, Peer, int, Any], m.Message | None]] = {
+    m.Submit: intake.submit,
+    m.OpenSession: intake.open_session,
+    m.CloseSession: intake.close_session,
+    m.DeleteSession: intake.delete_session,
+    m.GetSession: _asks("session"),
+    m.ListSessions: _asks("sessions"),
+    m.Resume: intake.resume,
+    m.GetTask: archive.get_task,
+    m.ListTasks: archive.list_tasks,
+    m.WatchTask: intake.watch_task,
+    m.Unwatch: intake.unwatch,
+    m.CancelTasks: intake.cancel_tasks,
+    m.RegisterApp: apps.register,
+    m.UpdateApp: apps.update,
+    m.UnregisterApp: apps.unregister,
+    m.GetApp: apps.get,
+    m.ListApps: _asks("apps"),
+    m.ListNodes: _asks("nodes"),
+    m.ListExecutors: _asks("executors"),
+    m.GetStatus: _asks("status"),
+    m.Explain: _asks("explain"),
+    m.GetLogs: _asks("logs"),
+}
+
+#: what executors say: (core, executor, message)
+REPORTS: dict[type[m.Message], Callable[[Core, Executor, Any], None]] = {
+    m.Completed: completed,
+    m.Entered: executors.entered,
+    m.Started: executors.started,
+    m.Recalled: executors.recalled,
+    m.Blocked: executors.blocked,
+    m.LogLine: lambda core, executor, msg: _relay(core, executor, msg),
+    m.Streamed: lambda core, executor, msg: _relay(core, executor, msg),
+    m.Left: lambda core, executor, msg: None,
+}
+
+
+def _relay(core: Core, executor: Executor, msg: m.LogLine | m.Streamed) -> None:
+    """Prints and stream items go to the client that submitted the task, live."""
+    session = core.sessions.get(executor.session)
+    if session is None:
+        return
+    if isinstance(msg, m.LogLine):
+        session.logs.append(msg)
+    if session.archive or not session.table.has(msg.no):
+        return
+    peer = core.clients.get(session.table.frame_of(msg.no).client)
+    if peer is not None and not core.choked.get(peer):
+        core.send(peer, msg, when=NOW)
+
+
+def _drain(core: Core, msg: m.DrainExecutor) -> None:
+    executor = core.executors.get(msg.placement)
+    if executor is not None:
+        leave(core, executor)
+        if session := core.sessions.get(executor.session):
+            core.touch(session)
+
+
+def _cluster(core: Core, msg: m.ClusterChanged) -> None:
+    core.cluster = msg
+    for session in list(core.sessions.values()):
+        executors.end_adoption(core, session)
+
+
+def _reasons(core: Core, msg: m.Reasons) -> None:
+    if session := core.sessions.get(msg.session):
+        session.reasons = msg.reasons
+
+
+#: what the allocator says
+NEWS: dict[type[m.Message], Callable[[Core, Any], None]] = {
+    m.Granted: executors.granted,
+    m.PlacementGone: executors.gone,
+    m.DrainExecutor: _drain,
+    m.ClusterChanged: _cluster,
+    m.Reasons: _reasons,
+    m.Done: lambda core, msg: None,
+    m.Welcome: lambda core, msg: None,
+}
+
+
+class Sessions:
+    """Everything known about sessions and tasks."""
+
+    def __init__(self, settings: Settings | None = None, *, address: str = "", release: str = "", durability: str = "memory") -> None:
+        """address: where executors reach the plane; told to the allocator."""
+        self.core = Core(settings or Settings())
+        self.core.apply = apply
+        self.core.release, self.core.durability = release, durability
+        self.address = address
+
+    # -- recovery --------------------------------------------------------------------------------------------------------
+
+    def missing(self) -> list[int]:
+        """After the snapshot: rows whose payloads open tasks need. Give them to `reload`, then the rows behind the snapshot."""
+        return missing(self.core)
+
+    def reload(self, position: int, record: r.Record) -> None:
+        reload(self.core, position, record)
+
+    def begin(self, epoch: int, history: str, now: float) -> list[Effect]:
+        """Recovery is complete: start a new epoch. Open sessions with tasks wait a moment for their executors."""
+        core = self.core
+        core.now = core.started_at = now
+        core.out = []
+        core.persist(r.EpochStarted(epoch, history, now))
+        for session in list(core.sessions.values()):
+            for no in [n for n in session.delayed if session.table.state(n)]:
+                del session.delayed[no]
+            for no, due in session.delayed.items():
+                core.timer(due, wake, session.id, no)
+            if session.state == SessionState.OPEN:
+                session.adopt_until = now + core.settings.adopt_grace
+                core.timer(session.adopt_until, executors.adoption_over, session.id)
+                if session.owner:
+                    core.timer(now + core.settings.owner_grace, intake.owner_left, session.owner)
+                _restore_wait_timers(core, session)
+                intake.finish(core, session)
+            else:
+                intake.archive_if_done(core, session)
+        return core.out
+
+    def snapshot(self) -> list[r.Record]:
+        """The whole durable state but payloads, as records that recovery applies in this order."""
+        core = self.core
+        out: list[r.Record] = [r.EpochStarted(core.epoch, core.history, core.now, core.last_alias)]
+        out += [r.AppRegistered(a.name, a.spec, a.created) for a in core.apps.values()]
+        out += [save(s, columns=not s.archive) for s in core.sessions.values()]
+        return out
+
+    # -- events ------------------------------------------------------------------------------------------------------------
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """Apply one event; returns what to do, in order."""
+        core = self.core
+        core.now = max(core.now, now)
+        core.out = []
+        if type(event) is Received:
+            self._received(event)
+        elif type(event) is Recorded:
+            self._recorded(event)
+            return core.out
+        else:
+            self._other(event)
+        self._settle()
+        return core.out
+
+    def _recorded(self, event: Recorded) -> None:
+        core = self.core
+        core.position = max(core.position, event.position)
+        assert isinstance(event.record, r.Record)
+        apply(core, event.record, event.position)
+        if isinstance(event.record, r.TasksEnded | r.TasksCancelled):
+            session = core.sessions.get(event.record.session)
+            if session is not None and session.table.ends:
+                session.table.ends[-1].unload()
+
+    def _received(self, event: Received) -> None:
+        core = self.core
+        kind = type(event.message)
+        try:
+            if event.peer == core.allocator:
+                NEWS[kind](core, event.message)
+            elif kind in REPORTS:
+                if core.peers.get(event.peer) is None:
+                    return
+                REPORTS[kind](core, executors.serving(core, event.peer), event.message)
+            elif kind in VERBS:
+                answer = VERBS[kind](core, event.peer, event.request, event.message)
+                if answer is not None:
+                    core.send(event.peer, answer, event.request)
+            else:
+                raise ProtocolError(f"{kind.__name__} is not for the session manager")
+        except ProtocolError as error:
+            core.send(event.peer, m.Failure(error.code, error.message, error.hint), event.request, NOW)
+            core.out.append(Close(event.peer, error.message))
+        except FlameError as error:
+            core.send(event.peer, m.Failure(error.code, error.message, error.hint), event.request)
+
+    def _other(self, event: Event) -> None:
+        core = self.core
+        if isinstance(event, Joined):
+            self._joined(event.peer, event.hello)
+        elif isinstance(event, Lost):
+            self._lost(event.peer)
+        elif isinstance(event, Choked):
+            core.choked[event.peer] = event.full
+            if not event.full and event.peer in core.peers:
+                self._resume_delivery(core.peers[event.peer].client_id)
+        elif isinstance(event, Fetched):
+            core.fetches.pop(event.token)(list(event.records))
+        elif isinstance(event, StorageChanged):
+            core.storage = event.state
+        elif isinstance(event, Ticked):
+            while core.timers and core.timers[0][0] <= core.now:
+                _, _, call, args = heapq.heappop(core.timers)
+                call(core, *args)
+
+    def _resume_delivery(self, client: str) -> None:
+        for session in self.core.sessions.values():
+            if client in session.submitters and not session.archive:
+                deliver_all(self.core, session)
+                self.core.touch(session)
+
+    def _joined(self, peer: Peer, hello: m.Hello) -> None:
+        core = self.core
+        core.peers[peer] = hello
+        if hello.role == "allocator":
+            self._allocator_joined(peer)
+            return
+        if hello.history and hello.history != core.history:
+            text = "the cluster lost history in a power cut under `process` durability; this client's unconfirmed tasks are gone"
+            core.send(peer, m.Failure("history_lost", text), when=NOW)
+            return
+        welcome = m.Welcome(CURRENT_PROTOCOL, core.epoch, core.history, core.durability, release=core.release)
+        core.send(peer, welcome, when=NOW)
+        if hello.role == "executor":
+            executors.joined(core, peer, hello)
+        else:
+            core.clients[hello.client_id] = peer
+
+    def _allocator_joined(self, peer: Peer) -> None:
+        core = self.core
+        core.allocator = peer
+        core.tell(m.ManagerJoined(self.address, core.epoch, tuple(core.executors)))
+        for session in core.sessions.values():
+            session.demand = None
+            if session.state == SessionState.OPEN:
+                measure(core, session)
+        for executor in core.executors.values():
+            idle = executor.usable and not executor.outstanding
+            core.tell(m.ExecutorChanged(executor.id, executor.session, executor.state, idle, executor.blocked))
+
+    def _lost(self, peer: Peer) -> None:
+        core = self.core
+        hello = core.peers.pop(peer, None)
+        core.choked.pop(peer, None)
+        if hello is None:
+            return
+        if peer == core.allocator:
+            core.allocator = None
+            return
+        for key in [k for k in core.watches if k[0] == peer]:
+            intake.unwatch(core, peer, 0, m.Unwatch(key[1]))
+        if hello.role == "executor":
+            executor = core.serving.pop(peer, None)
+            if core.strangers.get(hello.client_id) == peer:
+                del core.strangers[hello.client_id]
+            if executor is not None and executor.peer == peer:
+                executors.lost(core, executor)
+        elif core.clients.get(hello.client_id) == peer:
+            del core.clients[hello.client_id]
+            core.timer(core.now + core.settings.owner_grace, intake.owner_left, hello.client_id)
+
+    def _settle(self) -> None:
+        """Sessions touched by this event: feed executors, close what has drained, tell the demand."""
+        core = self.core
+        while core.touched:
+            _, session = core.touched.popitem()
+            if core.sessions.get(session.id) is not session:
+                for executor in session.executors.values():
+                    leave(core, executor)
+                continue
+            if session.mode:
+                intake.finish(core, session)
+            feed(core, session)
+            measure(core, session)
+            intake.archive_if_done(core, session)
+
+    def deadline(self) -> float | None:
+        """When the next Ticked is due."""
+        return self.core.timers[0][0] if self.core.timers else None
+
+    def check(self) -> None:
+        """Raises AssertionError when an invariant is broken."""
+        check(self.core)
+
+
+def _restore_wait_timers(core: Core, session: Session) -> None:
+    for frame in session.table.frames:
+        if frame.open and frame.wait_timeout >= 0:
+            core.timer(frame.at + frame.wait_timeout, executors.wait_over, session.id, frame.first, frame.wait_timeout)
