@@ -1,0 +1,122 @@
+"""From the book to a Snapshot, and from the Plan back; every item of the plan is checked again before it is done."""
+
+from __future__ import annotations
+
+from flame.core.allocator.placements import begin, drain
+from flame.core.allocator.state import Book, Demand, Node
+from flame.core.model.messages import EventInfo
+from flame.core.model.resources import choose_devices, dominant_share, fits, total
+from flame.core.model.snapshot import DemandView, NodeView, PlacementView, Plan, Reason, Snapshot
+from flame.core.model.states import NodeState, PlacementState
+from flame.core.scheduler.cycle import run_cycle
+
+
+def schedule(book: Book) -> Plan:
+    """One cycle: look, decide, do."""
+    account(book)
+    plan = run_cycle(look(book), book.policy, book.settings.scheduling)
+    for item in plan.drains:
+        placement = book.placements.get(item.placement)
+        if placement is not None:
+            drain(book, placement, item.reason)
+    for new in plan.placements:
+        demand, node = book.demands.get(new.session), book.nodes.get(new.node)
+        if demand is not None and node is not None and may_begin(book, demand, node):
+            devices = new.devices
+            if devices and any(d.uuid in devices and d.free < devices[d.uuid] for d in node.devices):
+                devices = choose_devices(node.devices, demand.resources.get("gpu", 0)) or {}
+            begin(book, demand, node, devices)
+    for session, demand in book.demands.items():
+        explain(book, session, demand, plan.reasons.get(session, ()))
+    return plan
+
+
+def may_begin(book: Book, demand: Demand, node: Node) -> bool:
+    """The rules no plan may break, whatever plugins say."""
+    wish = demand.wish
+    return (
+        node.state == NodeState.READY
+        and fits(demand.resources, node.free())
+        and (wish.max_instances is None or len(demand.placements) < wish.max_instances)
+        and book.app_counts.get(wish.app, 0) < wish.app_spec.max_instances
+    )
+
+
+def account(book: Book) -> None:
+    """Book slot time. Whoever begins, or has all it wants, does not save up time that it could not use."""
+    capacity = total(node.info.allocatable for node in book.nodes.values() if node.state == NodeState.READY)
+    hungry: list[float] = []
+    begins: list[Demand] = []
+    for demand in book.demands.values():
+        demand.accrue(book.now)
+        demand.unit = min(1.0, dominant_share(demand.resources, capacity)) / max(1, demand.wish.weight)
+        wanted = max(demand.wish.want, demand.wish.min_instances)
+        if not wanted and not demand.placements:
+            demand.active = False
+        elif demand.active and wanted > len(demand.placements):
+            hungry.append(demand.served)
+        else:
+            begins.append(demand)
+    floor = min(hungry, default=None)
+    for demand in begins:
+        if floor is None and not demand.active:
+            running = [d.served for d in book.demands.values() if d.active]
+            demand.served = max(demand.served, min(running, default=0.0))
+        elif floor is not None:
+            demand.served = max(demand.served, floor)
+    for demand in begins:
+        demand.active = True
+
+
+def look(book: Book) -> Snapshot:
+    """The book as the scheduler sees it."""
+    nodes = []
+    for node in book.nodes.values():
+        coming = total(p.held() for p in node.placements.values() if p.state == PlacementState.DRAINING)
+        ready = node.state == NodeState.READY and node.peer is not None
+        info = node.info
+        nodes.append(
+            NodeView(info.name, ready, info.allocatable, node.free(), coming, info.shim, node.devices, info.labels)
+        )
+    demands = tuple(_demand(demand) for demand in book.demands.values() if demand.manager is not None)
+    return Snapshot(book.now, tuple(nodes), demands)
+
+
+def _demand(demand: Demand) -> DemandView:
+    wish = demand.wish
+    views = tuple(
+        PlacementView(p.id, p.node, p.held(), p.since, p.state == PlacementState.DRAINING, p.idle_since, p.devices)
+        for p in demand.placements.values()
+    )
+    return DemandView(
+        session=wish.session,
+        app=wish.app,
+        resources=demand.resources,
+        want=wish.want,
+        idle=wish.idle,
+        min=wish.min_instances,
+        max=wish.max_instances,
+        app_max=wish.app_spec.max_instances,
+        shim=wish.app_spec.shim,
+        priority=wish.priority,
+        created=wish.created,
+        weight=wish.weight,
+        tenant=wish.tenant,
+        hold=wish.hold,
+        delay_release=wish.app_spec.delay_release,
+        served=demand.served,
+        placements=views,
+    )
+
+
+def explain(book: Book, session: str, demand: Demand, reasons: tuple[Reason, ...]) -> None:
+    """Keep the reasons; the time in them is when they began."""
+    before = {(event.code, event.message): event for event in demand.reasons}
+    now = book.now
+    after = tuple(
+        before.get((reason.code, reason.message)) or EventInfo(reason.code, reason.message, now, reason.reason, 1, now)
+        for reason in reasons
+    )
+    if after != demand.reasons:
+        demand.reasons = after
+        book.reasons_changed[session] = None

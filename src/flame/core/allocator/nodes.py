@@ -1,0 +1,142 @@
+"""What agents say: nodes come, beat, fall silent, leave."""
+
+from __future__ import annotations
+
+from flame.core.allocator.placements import adopt, end, stop
+from flame.core.allocator.records import NodeReleased, NodeSeen
+from flame.core.allocator.state import Book, Node
+from flame.core.model.messages import Heartbeat, NodeInfo, RegisterNode, ReleaseNode
+from flame.core.model.reactor import Peer
+from flame.core.model.resources import Gpu, interned, occupy
+from flame.core.model.states import NodeState
+
+READY_CODE, SILENT_CODE, LOST_CODE = 4001, 4002, 4003
+
+
+def register(book: Book, peer: Peer, message: RegisterNode) -> None:
+    """A node comes, or comes again: on a new connection what it runs is what it says it runs."""
+    node = book.nodes.get(message.name)
+    if node is None:
+        node = Node(message, peer, NodeState.UNKNOWN, book.now)
+        book.nodes[message.name] = node
+        book.wake(book.now + book.settings.beat_timeout, "beat", message.name)
+    returned = node.peer != peer
+    node.info = RegisterNode(
+        name=message.name,
+        capacity=interned(message.capacity),
+        allocatable=interned(message.allocatable),
+        arch=message.arch,
+        os=message.os,
+        labels=message.labels,
+        devices=message.devices,
+        driver=message.driver,
+        shim=message.shim,
+    )
+    node.devices = tuple(Gpu(device.uuid, device.model, device.memory) for device in message.devices)
+    for placement in node.placements.values():
+        occupy(node.devices, placement.devices)
+    was = node.state
+    node.peer, node.last_beat = peer, book.now
+    node.step("register")
+    running = {placed.id: placed for placed in message.running}
+    if returned:
+        for placement in [p for p in node.placements.values() if p.id not in running]:
+            end(book, placement, "not running on the agent any more")
+    for placed in running.values():
+        if placed.id not in book.placements:
+            adopt(book, placed, node)
+    node.overdraw()
+    remember(book, node)
+    if was != NodeState.READY:
+        book.note(f"node/{message.name}", "NodeReady", READY_CODE, f"node {message.name} is ready")
+    book.changed()
+    book.viewed()
+
+
+def beat(book: Book, peer: Peer, message: Heartbeat) -> None:
+    node = book.nodes.get(message.node)
+    if node is None or node.peer != peer:
+        return
+    node.last_beat = book.now
+    if node.state == NodeState.UNKNOWN:
+        node.step("beat")
+        remember(book, node)
+        book.note(f"node/{message.node}", "NodeReady", READY_CODE, f"node {message.node} is heard again")
+        book.changed()
+        book.viewed()
+
+
+def check_beat(book: Book, name: str) -> None:
+    """The timer of a node: silence makes it Unknown, longer silence loses it."""
+    node = book.nodes.get(name)
+    if node is None or node.state == NodeState.NOT_READY:
+        return
+    timeout = book.settings.beat_timeout
+    silent = node.last_beat + timeout
+    lost = silent + book.settings.drain_timeout
+    if book.now >= lost:
+        lose(book, node, f"silent for {timeout + book.settings.drain_timeout:g} s")
+    elif book.now >= silent:
+        if node.state == NodeState.READY:
+            node.step("miss")
+            remember(book, node)
+            book.note(f"node/{name}", "NodeSilent", SILENT_CODE, f"node {name} was silent for {timeout:g} s")
+            book.changed()
+            book.viewed()
+        book.wake(lost, "beat", name)
+    else:
+        book.wake(silent, "beat", name)
+
+
+def agent_lost(book: Book, peer: Peer) -> None:
+    """Executors die with their agent, so they are gone as well."""
+    for node in [node for node in book.nodes.values() if node.peer == peer]:
+        lose(book, node, "agent lost")
+
+
+def lose(book: Book, node: Node, reason: str) -> None:
+    node.peer = None
+    if node.state != NodeState.NOT_READY:
+        node.step("lose")
+    for placement in list(node.placements.values()):
+        end(book, placement, reason)
+    remember(book, node)
+    book.note(f"node/{node.info.name}", "NodeNotReady", LOST_CODE, f"node {node.info.name} is not ready: {reason}")
+    book.changed()
+    book.viewed()
+
+
+def release(book: Book, peer: Peer, message: ReleaseNode) -> None:
+    """The node leaves for good."""
+    node = book.nodes.get(message.node)
+    if node is None or node.peer != peer:
+        return
+    for placement in list(node.placements.values()):
+        stop(book, placement, book.settings.stop_grace, "node released")
+        end(book, placement, "node released")
+    del book.nodes[message.node]
+    book.persist(NodeReleased(message.node))
+    book.changed()
+    book.viewed()
+
+
+def remember(book: Book, node: Node) -> None:
+    """Make the node's state durable, unless it is already."""
+    info = info_of(node, 0.0)
+    if book.known.get(info.name) != info:
+        book.persist(NodeSeen(info))
+
+
+def info_of(node: Node, last_beat: float) -> NodeInfo:
+    info = node.info
+    return NodeInfo(
+        name=info.name,
+        state=int(node.state),
+        capacity=info.capacity,
+        allocatable=info.allocatable,
+        arch=info.arch,
+        os=info.os,
+        last_heartbeat=last_beat,
+        labels=info.labels,
+        driver=info.driver,
+    )

@@ -1,0 +1,184 @@
+"""The reactor of the allocator: who wants executors, who can run them, who gets them.
+
+    agent --RegisterNode, Heartbeat, PlacementStarted/Exited--> allocator --StartPlacement, StopPlacement--> agent
+    manager --DemandChanged, ExecutorChanged, KillExecutor--> allocator --Granted, DrainExecutor, PlacementGone--> manager
+
+Scheduling is event-driven: an event that changes what the scheduler looks at makes a cycle due. It runs inside `handle` when the
+floor since the last one has passed, else `deadline` says when. What agents and managers know is not stored twice: after a
+restart agents say what they run and managers what they want.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heappop
+
+from flame.core.allocator import managers, nodes, placements
+from flame.core.allocator.check import check
+from flame.core.allocator.cycle import schedule
+from flame.core.allocator.records import EventNoted, NodeSeen, Record
+from flame.core.allocator.settings import AllocatorSettings
+from flame.core.allocator.state import Book, Manager
+from flame.core.allocator.views import tell
+from flame.core.base.errors import FlameError, Unimplemented
+from flame.core.model.messages import (
+    DemandChanged,
+    DemandGone,
+    Done,
+    EventInfo,
+    ExecutorChanged,
+    Failure,
+    Heartbeat,
+    KillExecutor,
+    ManagerJoined,
+    Message,
+    PlacementExited,
+    PlacementStarted,
+    RegisterNode,
+    ReleaseNode,
+)
+from flame.core.model.reactor import Close, Effect, Event, Joined, Lost, Peer, Received, Recorded
+from flame.core.scheduler.hooks import Policy
+from flame.core.scheduler.plugins import make_policy
+
+AGENT: dict[type[Message], Callable[[Book, Peer, Message], None]] = {
+    RegisterNode: nodes.register,  # type: ignore[dict-item]
+    Heartbeat: nodes.beat,  # type: ignore[dict-item]
+    ReleaseNode: nodes.release,  # type: ignore[dict-item]
+    PlacementStarted: lambda book, peer, m: placements.started(book, m.id, m.pid),  # type: ignore[attr-defined]
+    PlacementExited: lambda book, peer, m: placements.exited(book, m),  # type: ignore[arg-type]
+}
+MANAGER: dict[type[Message], Callable[[Book, Peer, Message], None]] = {
+    ManagerJoined: managers.joined,  # type: ignore[dict-item]
+    DemandChanged: managers.wants,  # type: ignore[dict-item]
+    DemandGone: managers.gone,  # type: ignore[dict-item]
+    ExecutorChanged: lambda book, peer, m: placements.manager_sees(book, m),  # type: ignore[arg-type]
+    KillExecutor: lambda book, peer, m: managers.kill(book, m),  # type: ignore[arg-type]
+}
+TIMERS: dict[str, Callable[[Book, str], None]] = {
+    "beat": nodes.check_beat,
+    "expected": managers.not_found,
+    "leave": managers.stop_leftovers,
+    "orphan": managers.stop_orphans,
+    "manager": managers.give_up,
+    "recheck": lambda book, key: book.changed(),
+}
+
+
+class Allocator:
+    """`new_id(kind)` and `new_token()` give fresh names; they are where the randomness comes from.
+
+    `cycle_cost` is how long the last cycle took, in seconds: the shell measures and sets it (the core has no clock).
+    """
+
+    def __init__(
+        self,
+        new_id: Callable[[str], str],
+        new_token: Callable[[], str],
+        settings: AllocatorSettings | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        self.settings = settings or AllocatorSettings()
+        self.book = Book(new_id, new_token, self.settings, policy or make_policy(self.settings.scheduling))
+        self.cycle_cost = 0.0
+        self.cycles = 0
+        self._cycle_due = 0.0
+        self._tell_due = 0.0
+        self._recheck: float | None = None
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """Apply one event. Never blocks, never raises for what peers send, never reads a clock."""
+        book = self.book
+        book.now = max(book.now, now)
+        if isinstance(event, Received):
+            self._receive(event)
+        elif isinstance(event, Joined):
+            self._join(event)
+        elif isinstance(event, Lost):
+            self._lose(event.peer)
+        elif isinstance(event, Recorded):
+            if isinstance(event.record, Record):
+                book.apply(event.record)
+            return []
+        self._work()
+        out, book.out = book.out, []
+        return out
+
+    def deadline(self) -> float | None:
+        """When the next Ticked is due; None: not before something happens."""
+        book = self.book
+        due = [book.timers[0][0]] if book.timers else []
+        if book.dirty and not book.expected:
+            due.append(self._cycle_due)
+        if book.managers and (book.view_changed or book.reasons_changed):
+            due.append(self._tell_due)
+        return min(due, default=None)
+
+    def check(self) -> None:
+        """Raises AssertionError when an invariant is broken."""
+        check(self.book)
+
+    def snapshot(self) -> list[Record]:
+        """Records that bring a new allocator to what this one remembers; they may replace the journal so far."""
+        book = self.book
+        kept: list[Record] = [NodeSeen(info) for info in book.known.values()]
+        for about, ring in book.events.items():
+            kept += [EventNoted(about, e.reason, e.code, e.message, e.at, e.count, e.last) for e in ring]
+        return kept
+
+    def events(self, about: str) -> tuple[EventInfo, ...]:
+        """What is remembered about an object such as `node/n1`, oldest first."""
+        return tuple(self.book.events.get(about, ()))
+
+    def _join(self, event: Joined) -> None:
+        role = event.hello.role
+        if role not in ("manager", "agent"):
+            self.book.out.append(Close(event.peer, f"the allocator has nothing for a {role!r}"))
+            return
+        self.book.roles[event.peer] = role
+        if role == "manager":
+            self.book.managers[event.peer] = Manager(event.peer)
+
+    def _lose(self, peer: Peer) -> None:
+        role = self.book.roles.pop(peer, "")
+        if role == "agent":
+            nodes.agent_lost(self.book, peer)
+        elif role == "manager":
+            managers.lost(self.book, peer)
+
+    def _receive(self, event: Received) -> None:
+        book, message = self.book, event.message
+        role = book.roles.get(event.peer, "")
+        handler = (AGENT if role == "agent" else MANAGER if role == "manager" else {}).get(type(message))
+        answer: Message = Done()
+        try:
+            if handler is None:
+                raise Unimplemented(
+                    f"the allocator does not take {type(message).__name__} from {role or 'a stranger'}",
+                    hint="say Hello first, with role manager or agent",
+                )
+            handler(book, event.peer, message)
+        except FlameError as error:
+            answer = Failure(error.code, error.message, error.hint)
+        if event.request:
+            book.say(event.peer, answer, event.request)
+
+    def _work(self) -> None:
+        """Fire what is due, run a cycle when one is due, tell what has changed."""
+        book = self.book
+        while book.timers and book.timers[0][0] <= book.now:
+            _, _, what, key = heappop(book.timers)
+            TIMERS[what](book, key)
+        # While a manager knows placements that no agent has registered yet, a plan could exceed its limits.
+        if book.dirty and book.now >= self._cycle_due and not book.expected:
+            book.dirty = False
+            plan = schedule(book)
+            self.cycles += 1
+            pause = self.settings.scheduling
+            self._cycle_due = book.now + max(pause.floor, pause.floor_factor * self.cycle_cost)
+            if plan.recheck is not None and (self._recheck is None or not book.now < self._recheck <= plan.recheck):
+                self._recheck = plan.recheck
+                book.wake(plan.recheck, "recheck")
+        if (book.view_changed or book.reasons_changed) and book.managers and book.now >= self._tell_due:
+            tell(book)
+            self._tell_due = book.now + self.settings.tell_pause

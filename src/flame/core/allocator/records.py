@@ -1,0 +1,54 @@
+"""What the allocator keeps over a restart: nodes it has seen and events. Everything else comes back from agents and managers."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from flame.core.model.messages import Message, NodeInfo
+
+VERSION = 1
+"""Written beside every row; a store refuses rows of a version it does not know."""
+
+
+class Record(Message, frozen=True, gc=False, array_like=True):
+    """Base of the records. Fields are only ever appended, with defaults."""
+
+
+class NodeSeen(Record, frozen=True, tag=1):
+    """A node as it is now; the later record wins."""
+
+    node: NodeInfo
+
+
+class NodeReleased(Record, frozen=True, tag=2):
+    name: str
+
+
+class EventNoted(Record, frozen=True, tag=3):
+    """Something worth remembering about an object (`node/n1`, `placement/...`)."""
+
+    object: str
+    reason: str
+    code: int
+    message: str
+    at: float
+    count: int = 1
+    last: float = 0.0  # 0: as `at`
+
+
+AnyRecord: TypeAlias = NodeSeen | NodeReleased | EventNoted
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(AnyRecord)
+
+
+def encode_record(record: Record) -> bytes:
+    return _ENCODER.encode(record)
+
+
+def decode_record(data: bytes) -> AnyRecord:
+    """Raises msgspec.DecodeError."""
+    record: AnyRecord = _DECODER.decode(data)
+    return record

@@ -1,0 +1,204 @@
+"""What the allocator knows. Records change `known` and `events`; everything else is rebuilt from who connects."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from flame.core.allocator.records import EventNoted, NodeReleased, NodeSeen, Record
+from flame.core.allocator.settings import AllocatorSettings
+from flame.core.model.lifecycle import NODE, PLACEMENT
+from flame.core.model.messages import (
+    DemandChanged,
+    EventInfo,
+    Message,
+    NodeInfo,
+    PlacementGone,
+    RegisterNode,
+)
+from flame.core.model.reactor import NOW, Effect, Peer, Persist, Send
+from flame.core.model.resources import Gpu, add, sub
+from flame.core.model.states import ExecutorState, NodeState, PlacementState
+from flame.core.scheduler.hooks import Policy
+
+
+@dataclass(slots=True)
+class Placement:
+    """An executor process that exists or is about to. What it holds of its node is `held()`, until it is gone."""
+
+    id: str
+    session: str
+    app: str
+    node: str
+    resources: Mapping[str, int]
+    since: float
+    token: str = ""
+    devices: Mapping[str, int] = field(default_factory=dict)
+    shim: int = 0
+    state: PlacementState = PlacementState.RESERVED
+    pid: int = 0
+    executor: ExecutorState = ExecutorState.VOID
+    idle_since: float | None = None
+    lent: bool = False
+    zombie: bool = False
+    """Everybody was told that it is gone, but its process still runs: it is being stopped and nobody hears of it again."""
+
+    def step(self, command: str) -> None:
+        self.state = PLACEMENT.step(self.state, command)
+
+    def held(self) -> Mapping[str, int]:
+        """What it takes from its node: a service that lent its slot keeps everything but the CPU."""
+        return {name: n for name, n in self.resources.items() if name != "cpu"} if self.lent else self.resources
+
+
+@dataclass(slots=True)
+class Node:
+    """A node that an agent registered on connection `peer`; None while no agent is there."""
+
+    info: RegisterNode
+    peer: Peer | None
+    state: NodeState
+    last_beat: float
+    devices: tuple[Gpu, ...] = ()
+    placements: dict[str, Placement] = field(default_factory=dict)
+    used: Mapping[str, int] = field(default_factory=dict)
+    overdraft: Mapping[str, int] = field(default_factory=dict)
+    """How far `used` may exceed what there is: lenders came back, or the node shrank. Only ever falls until the next such event."""
+
+    def step(self, command: str) -> None:
+        self.state = NODE.step(self.state, command)
+
+    def free(self) -> dict[str, int]:
+        return sub(self.info.allocatable, self.used)
+
+    def hold(self, amounts: Mapping[str, int]) -> None:
+        self.used = add(self.used, amounts)
+
+    def give(self, amounts: Mapping[str, int]) -> None:
+        self.used = sub(self.used, amounts)
+        if self.overdraft:
+            over = {name: -amount for name, amount in self.free().items() if amount < 0}
+            self.overdraft = {name: min(over[name], n) for name, n in self.overdraft.items() if name in over}
+
+    def overdraw(self) -> None:
+        """Accept that more is used than there is: this was not the scheduler's doing."""
+        self.overdraft = {name: -amount for name, amount in self.free().items() if amount < 0}
+
+
+@dataclass(slots=True)
+class Demand:
+    """What a session wants. `manager` is None while its session manager is away."""
+
+    wish: DemandChanged
+    manager: Peer | None
+    resources: Mapping[str, int]
+    placements: dict[str, Placement] = field(default_factory=dict)
+    reasons: tuple[EventInfo, ...] = ()
+    told: tuple[EventInfo, ...] = ()
+    served: float = 0.0
+    unit: float = 0.0
+    accrued_at: float = 0.0
+    active: bool = False
+
+    def accrue(self, now: float) -> None:
+        """Book the slot time since the last time; call before the number of placements changes."""
+        self.served += len(self.placements) * self.unit * max(0.0, now - self.accrued_at)
+        self.accrued_at = now
+
+
+@dataclass(slots=True)
+class Manager:
+    peer: Peer
+    address: str = ""
+    epoch: int = 0
+    joined: bool = False
+
+
+class Book:
+    """All of it, and the small verbs every part of the allocator uses."""
+
+    def __init__(
+        self,
+        new_id: Callable[[str], str],
+        new_token: Callable[[], str],
+        settings: AllocatorSettings,
+        policy: Policy,
+    ) -> None:
+        self.new_id, self.new_token, self.settings, self.policy = new_id, new_token, settings, policy
+        self.now = 0.0
+        self.out: list[Effect] = []
+        self.roles: dict[Peer, str] = {}
+        self.managers: dict[Peer, Manager] = {}
+        self.nodes: dict[str, Node] = {}
+        self.demands: dict[str, Demand] = {}
+        self.placements: dict[str, Placement] = {}
+        self.app_counts: dict[str, int] = {}
+        # Ended placements, oldest first: what a manager that was away is told, and what agents may not bring back.
+        self.gone: dict[str, PlacementGone] = {}
+        # Placements a manager named that no agent has registered (yet), with the manager that did.
+        self.expected: dict[str, Peer] = {}
+        # Sessions with running placements but no demand (yet), and until when they are kept.
+        self.orphans: dict[str, float] = {}
+        self.known: dict[str, NodeInfo] = {}
+        self.events: dict[str, deque[EventInfo]] = {}
+        self.timers: list[tuple[float, int, str, str]] = []
+        self._timer_count = 0
+        self.dirty = False
+        self.view_changed = False
+        self.reasons_changed: dict[str, None] = {}
+
+    def say(self, peer: Peer | None, message: Message, request: int = 0) -> None:
+        """Nothing the allocator says waits for its journal: what it says is about the present, not about history."""
+        if peer is not None:
+            self.out.append(Send(peer, message, request, NOW))
+
+    def wake(self, at: float, what: str, key: str = "") -> None:
+        """Have `timers.fire` look at `what` at this time; it checks then whether there is still something to do."""
+        self._timer_count += 1
+        heapq.heappush(self.timers, (at, self._timer_count, what, key))
+
+    def changed(self) -> None:
+        """Something the scheduler looks at is different."""
+        self.dirty = True
+
+    def viewed(self) -> None:
+        """Something that is listed is different."""
+        self.view_changed = True
+
+    def persist(self, record: Record) -> None:
+        self.out.append(Persist(record))
+        self.apply(record)
+
+    def apply(self, record: Record) -> None:
+        """The only place where durable state changes, live and at recovery alike."""
+        if isinstance(record, NodeSeen):
+            self.known[record.node.name] = record.node
+        elif isinstance(record, NodeReleased):
+            self.known.pop(record.name, None)
+            self.events.pop(f"node/{record.name}", None)
+        elif isinstance(record, EventNoted):
+            self._note(record)
+
+    def note(self, about: str, reason: str, code: int, message: str) -> None:
+        self.persist(EventNoted(about, reason, code, message, self.now))
+
+    def _note(self, record: EventNoted) -> None:
+        ring = self.events.setdefault(record.object, deque(maxlen=self.settings.max_events))
+        last = ring[-1] if ring else None
+        if last is not None and (last.reason, last.message) == (record.reason, record.message):
+            count = last.count + record.count
+            ring[-1] = EventInfo(last.code, last.message, last.at, last.reason, count, record.last or record.at)
+        else:
+            last_at = record.last or record.at
+            ring.append(EventInfo(record.code, record.message, record.at, record.reason, record.count, last_at))
+        while len(self.events) > self.settings.max_objects:
+            del self.events[next(iter(self.events))]
+
+    def manager_of(self, session: str) -> Peer | None:
+        """Who serves this session; a session without a demand belongs to the only manager there is, if so."""
+        demand = self.demands.get(session)
+        if demand is not None:
+            return demand.manager
+        return next(iter(self.managers)) if len(self.managers) == 1 else None
