@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flame.core.allocator.placements import grant, rename_app, stop
+from flame.core.allocator.placements import grant, remember, rename_app, stop
 from flame.core.allocator.state import Book, Demand, Manager
 from flame.core.model.messages import (
     DemandChanged,
@@ -36,7 +36,7 @@ def not_found(book: Book, id: str) -> None:
     peer = book.expected.pop(id, None)
     if peer is not None:
         gone = PlacementGone(id, "", "no agent runs it")
-        book.gone[id] = gone
+        remember(book, gone)
         book.say(peer, gone)
         book.changed()
 

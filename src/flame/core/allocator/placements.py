@@ -161,11 +161,24 @@ def manager_sees(book: Book, message: ExecutorChanged) -> None:
 def exited(book: Book, message: PlacementExited) -> None:
     placement = book.placements.get(message.id)
     if placement is None:
+        _exited_before(book, message)
         return
     why = message.reason or _ending(message)
     if why and not placement.zombie and placement.state != PlacementState.DRAINING:
         book.note(f"session/{placement.session}", "ExecutorExited", EXIT_CODE, f"on node {placement.node}: {why}")
     end(book, placement, why or "left", message)
+
+
+def _exited_before(book: Book, message: PlacementExited) -> None:
+    """Of an earlier life of the allocator: a manager that knows the placement, now or later, hears how it ended."""
+    if message.id in book.gone:
+        return
+    reason = message.reason or _ending(message) or "left"
+    gone = PlacementGone(message.id, "", reason, message.exit_code, message.signal, message.current, message.log)
+    remember(book, gone)
+    if message.id in book.expected:
+        book.say(book.expected.pop(message.id), gone)
+        book.changed()
 
 
 def end(book: Book, placement: Placement, reason: str, exit: PlacementExited | None = None) -> None:
