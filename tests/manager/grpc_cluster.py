@@ -33,8 +33,10 @@ async def serving(desk: Any) -> AsyncIterator[Served]:
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as front,
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port + 1}") as back,
     ):
-        yield Served(desk, FrontendStub(front), BackendStub(back), server)
-    await server.stop(0)
+        try:
+            yield Served(desk, FrontendStub(front), BackendStub(back), server)
+        finally:
+            await server.stop(0)
 
 
 def run(body: Callable[[], Awaitable[None]]) -> None:

@@ -8,7 +8,10 @@ from manager.fakes import FakeDesk
 from manager.grpc_cluster import refused, run, serving
 
 from flame.core.base.errors import InvalidArgument, PortTaken
+from flame.core.model import messages as m
+from flame.core.model.payloads import count_of
 from flame.core.model.states import TaskState
+from flame.manager.grpc.intake import Intake
 from flame.manager.grpc.server import GrpcServer, is_loopback
 from flame.wire.v1 import frontend_pb2 as fe
 from flame.wire.v1 import types_pb2 as pb
@@ -127,7 +130,7 @@ def test_tasks_are_numbered_from_one_and_keep_absent_and_empty_apart():
     run(body)
 
 
-def test_tasks_created_together_travel_in_one_frame():
+def test_tasks_created_together_get_a_number_each():
     async def body():
         async with serving(FakeDesk()) as it:
             await created(it.front, "s")
@@ -135,7 +138,23 @@ def test_tasks_created_together_travel_in_one_frame():
             made = await asyncio.gather(*map(it.front.CreateTask, requests))
             assert sorted(int(t.metadata.id) for t in made) == list(range(1, 201))
             assert all(it.desk.tasks["s"][int(t.metadata.id) - 1].input == t.spec.input for t in made)
-            assert len(it.desk.submits) < 200
+
+    run(body)
+
+
+def test_what_arrives_in_one_turn_of_the_loop_travels_in_one_frame():
+    async def body():
+        frames: list[int] = []
+
+        async def send(session: str, lengths: bytes, blob: bytes) -> m.Submitted:
+            count = count_of(lengths)
+            frames.append(count)
+            return m.Submitted(session, len(frames), 1 + sum(frames[:-1]), count)
+
+        intake = Intake(send)
+        numbers = await asyncio.gather(*(intake.submit("s", b"x") for _ in range(5000)))
+        assert numbers == list(range(1, 5001))
+        assert frames == [4096, 904]
 
     run(body)
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
+
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # before grpc loads: it prints goaways of leaving clients otherwise
 
 import grpc
 import grpc.aio
@@ -55,22 +58,21 @@ class GrpcServer:
                 hint="addresses beyond loopback need TLS, which comes later",
             )
         for _ in range(1 if port else TRIES):
-            frontend = self._server()
-            frontend_pb2_grpc.add_FrontendServicer_to_server(self._frontend, frontend)
-            found = self._bind(frontend, host, port)
-            backend = self._server()
-            backend_pb2_grpc.add_BackendServicer_to_server(self._backend, backend)
+            servers = [self._server(), self._server()]
+            frontend_pb2_grpc.add_FrontendServicer_to_server(self._frontend, servers[0])
+            backend_pb2_grpc.add_BackendServicer_to_server(self._backend, servers[1])
             try:
-                self._bind(backend, host, found + 1)
+                found = self._bind(servers[0], host, port)
+                self._bind(servers[1], host, found + 1)
             except PortTaken:
-                await frontend.stop(0)
+                for server in servers:
+                    await server.stop(None)
                 if port:
                     raise
                 continue
-            await frontend.start()
-            await backend.start()
-            self._servers = [frontend, backend]
-            self.host, self.port = host, found
+            for server in servers:
+                await server.start()
+            self._servers, self.host, self.port = servers, host, found
             return
         raise PortTaken(f"no two neighbouring ports are free on {host}")
 

@@ -1,0 +1,1 @@
+"""The built-in applications `flmping` and `flmexec`: services like any user's."""
