@@ -21,7 +21,7 @@ SHELLS = ("sh", "bash", "zsh", "csh", "tcsh", "ksh", "fish")
 _VERSION = re.compile(r"(?:python)?(3(?:\.\d+)?)")
 
 
-class Exec(FlameService):
+class ExecService(FlameService):
     def on_task_invoke(self, ctx: TaskContext) -> bytes:
         script = read(ctx.input)
         command = shell(script["runtime"]) if script["language"] == "shell" else python(script["runtime"])

@@ -25,7 +25,7 @@ IDLE = message(0, 0)
 """The answer to no input, made once: most pings measure the engine, not this service."""
 
 
-class Ping(FlameService):
+class PingService(FlameService):
     def on_task_invoke(self, ctx: TaskContext) -> bytes:
         if not ctx.input:
             return IDLE
