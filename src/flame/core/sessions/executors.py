@@ -46,6 +46,7 @@ def joined(core: Core, peer: Peer, hello: m.Hello) -> None:
     executor.peer, executor.lost_at = peer, 0.0
     core.serving[peer] = executor
     if session.state == SessionState.CLOSED:
+        executor.state, executor.leaving = ExecutorState.UNBINDING, True
         core.send(peer, m.Leave(), when=NOW)
         return
     if "entered" in hello.features:  # it reconnects: it keeps its session and says what it holds
@@ -384,9 +385,11 @@ def lose(core: Core, session: Session, no: int, report: m.PlacementGone | None, 
     losses = session.table.losses.get(no, 0) + blame
     if losses >= core.settings.max_losses and report is not None:
         text = f"task {no} of session {session.id} ended {losses} executors: {describe(report)}"
+        session.queued += 1  # it is nowhere now; ending counts it out of the queue
         session.running.pop(no, None)
         fail(core, session, no, "executor_lost", text, log=report.log)
     elif session.mode == "cancel":
+        session.queued += 1  # as above
         cancel(core, session, [(no, no + 1)])
     else:
         returned(core, session, no, losses, 0.0)
