@@ -11,7 +11,7 @@ from flame.core.model.messages import ABSENT, AppInfo
 from flame.core.model.states import ResultCode, SessionState
 from flame.core.sessions import records as r
 from flame.core.sessions.state import Core, Session, Submitter
-from flame.core.sessions.table import CANCELLED, FAILED, PENDING, SUCCEED, Frame, Outcome, TaskTable, pairs
+from flame.core.sessions.table import CANCELLED, FAILED, PENDING, RUNNING, SUCCEED, Frame, Outcome, TaskTable, pairs
 
 STATE_OF = {ResultCode.SUCCEED: SUCCEED, ResultCode.FAILED: FAILED, ResultCode.CANCELLED: CANCELLED}
 _ABSENT = ABSENT.to_bytes(4, "little")
@@ -150,6 +150,7 @@ def _archived(core: Core, record: r.SessionArchived, position: int) -> None:
         session.archive = position
         session.table = TaskTable()
         session.submitters = {}
+        session.delayed.clear()  # replay keeps pauses of tasks that have ended since
 
 
 def save(session: Session, columns: bool) -> r.SessionSaved:
@@ -174,9 +175,12 @@ def save(session: Session, columns: bool) -> r.SessionSaved:
 def restore_table(saved: r.SessionSaved) -> TaskTable:
     """The columns, with every payload still on disk."""
     table = TaskTable()
-    table.states = bytearray(saved.states)
+    # Running is not durable: who runs what, executors say when they come back.
+    table.states = bytearray(saved.states).replace(bytes((RUNNING,)), bytes((PENDING,)))
     table.outcome = array("I", saved.outcomes)
     table.counts = list(saved.counts)
+    table.counts[PENDING] += table.counts[RUNNING]
+    table.counts[RUNNING] = 0
     table.attempts, table.losses = dict(saved.attempts), dict(saved.losses)
     for f in saved.frames:
         frame = Frame(

@@ -237,6 +237,11 @@ def leave(core: Core, executor: Executor) -> None:
     executor.leaving = True
     if executor.state == ExecutorState.BOUND:
         executor.state = ExecutorState.UNBINDING
+    dismiss(core, executor)
+    core.tell(ExecutorChanged(executor.id, executor.session, executor.state))
+
+
+def dismiss(core: Core, executor: Executor) -> None:
+    """Say it: give back what has not started, finish the rest, leave. Said again when its connection comes back."""
     recall(core, executor)
     core.send(executor.peer, Leave(), when=NOW)
-    core.tell(ExecutorChanged(executor.id, executor.session, executor.state))

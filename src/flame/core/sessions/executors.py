@@ -8,7 +8,7 @@ from flame.core.base.errors import InvalidState
 from flame.core.model import messages as m
 from flame.core.model.reactor import NOW, Peer
 from flame.core.model.states import ExecutorState, SessionState
-from flame.core.sessions.dispatch import forget, lend, recall, requeue
+from flame.core.sessions.dispatch import dismiss, forget, lend, recall, requeue
 from flame.core.sessions.results import cancel, fail, returned
 from flame.core.sessions.state import Core, Executor, Session
 from flame.core.sessions.table import PENDING, RUNNING
@@ -51,9 +51,14 @@ def joined(core: Core, peer: Peer, hello: m.Hello) -> None:
         return
     if "entered" in hello.features:  # it reconnects: it keeps its session and says what it holds
         if executor.state in (ExecutorState.VOID, ExecutorState.BINDING):
-            executor.state = ExecutorState.BOUND
+            executor.state = ExecutorState.UNBINDING if executor.leaving else ExecutorState.BOUND
         core.tell(m.ExecutorChanged(executor.id, session.id, executor.state))
         adopt(core, session, executor, hello.held)
+        if executor.leaving:  # it may not have heard
+            dismiss(core, executor)
+    elif executor.leaving:
+        executor.state = ExecutorState.UNBINDING
+        dismiss(core, executor)
     else:
         executor.state = ExecutorState.BINDING
         app = core.apps[session.spec.application]
