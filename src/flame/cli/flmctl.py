@@ -19,6 +19,7 @@ from flame.core.base.errors import InvalidArgument, NotFound
 from flame.core.base.quantity import parse_resources
 from flame.core.model.messages import SessionSpec
 from flame.core.model.states import SessionState
+from flame.version import __version__
 
 app = typer.Typer(
     name="flmctl",
@@ -48,9 +49,7 @@ def top(
 ) -> None:
     Where.endpoint, Where.config = endpoint, config
     if version:
-        import flame
-
-        write(f"flmctl {flame.__version__}")
+        write(f"flmctl {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
         write(context.get_help())

@@ -11,6 +11,7 @@ from typing import Any
 
 from flame.cli.entry import guard
 from flame.cli.parsing import byte, completion, whole
+from flame.version import __version__
 
 
 def parser() -> argparse.ArgumentParser:
@@ -81,11 +82,11 @@ def work(args: argparse.Namespace) -> int:
     if args.completion:
         print(completion(parser(), args.completion))
         return 0
+    if args.version:
+        print(f"flmexec {__version__}")
+        return 0
     import flame
 
-    if args.version:
-        print(f"flmexec {flame.__version__}")
-        return 0
     with flame.connect(args.endpoint or os.environ.get("FLAME_ENDPOINT")) as client:
         execute(args, client)
     return 0

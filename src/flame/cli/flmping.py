@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from flame.cli.entry import guard
 from flame.cli.parsing import completion, whole
 from flame.core.base.quantity import parse_size
+from flame.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -190,11 +191,11 @@ def work(args: argparse.Namespace) -> int:
     if args.completion:
         print(completion(parser(), args.completion))
         return 0
+    if args.version:
+        print(f"flmping {__version__}")
+        return 0
     import flame
 
-    if args.version:
-        print(f"flmping {flame.__version__}")
-        return 0
     with flame.connect(args.endpoint or os.environ.get("FLAME_ENDPOINT")) as client:
         found = ping(args, client)
         say(args, found)

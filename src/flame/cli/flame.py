@@ -1,0 +1,201 @@
+"""`flame`: the cluster on this machine. `up`, `down`, `status`, and why things wait."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flame.cli import running
+from flame.cli.entry import guard
+from flame.cli.output import VOICES, Column, fine_clock, labelled, say_data, say_list, write
+from flame.core.base.errors import FlameError
+from flame.core.base.quantity import format_size
+from flame.version import __version__
+from flame.wire.status import edge
+
+app = typer.Typer(
+    name="flame",
+    help="Run the cluster of this machine and see what it does.",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="of the cluster; else the one running here")]
+Endpoint = Annotated[str | None, typer.Option("--endpoint", envvar="FLAME_ENDPOINT", help="another cluster")]
+
+
+def _voice(value: str) -> str:
+    if value not in VOICES:
+        raise typer.BadParameter(f"one of {', '.join(VOICES)}")
+    return value
+
+
+Voice = Annotated[str, typer.Option("-o", "--output", callback=_voice, help=" | ".join(VOICES))]
+
+
+@app.callback(invoke_without_command=True)
+def top(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+) -> None:
+    if version:
+        write(f"flame {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        write(context.get_help())
+
+
+@app.command()
+def up(
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="return when it runs")] = False,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="journals, logs, token (~/.flame/data)")] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="flame-cluster.yaml")] = None,
+    durability: Annotated[str | None, typer.Option(help="power (survives a power cut) or process")] = None,
+    compat_listener: Annotated[
+        str | None, typer.Option(metavar="ADDR", help="flame.v1 gRPC without tokens, loopback")
+    ] = None,
+    listen: Annotated[
+        str | None, typer.Option(metavar="ADDR", help="task plane on TCP, with the token, loopback")
+    ] = None,
+    cpus: Annotated[float | None, typer.Option(min=0.001, help="slots of this node (at least 4, or its cores)")] = None,
+    memory: Annotated[str | None, typer.Option(help="for executors, such as 8g (all)")] = None,
+    gpus: Annotated[int | None, typer.Option(min=0, help="of this node (those that are found)")] = None,
+    name: Annotated[str | None, typer.Option(help="of this node (the host name)")] = None,
+    port: Annotated[
+        str | None, typer.Option(help="port of the gRPC front on loopback, or auto: same as --compat-listener")
+    ] = None,
+) -> None:
+    """Start a cluster here."""
+    if durability not in (None, "power", "process", "memory"):
+        raise typer.BadParameter("one of power, process, memory", param_hint="--durability")
+    if port is not None and compat_listener is None:
+        compat_listener = f"127.0.0.1:{0 if port == 'auto' else port}"
+    settings = running.settings(
+        data_dir,
+        config,
+        durability=durability,
+        compat=compat_listener,
+        listen=listen,
+        cpus=cpus,
+        memory=running.size(memory),
+        gpus=gpus,
+        node=name,
+    )
+    raise typer.Exit(running.start(settings, detach, _say_up))
+
+
+def _say_up(run: dict[str, Any]) -> None:
+    lines = [("Cluster", "running"), ("Endpoint", run["endpoint"])]
+    lines += [(label, run[key]) for label, key in (("Compat", "compat"), ("Listen", "listen")) if run.get(key)]
+    lines += [("Durability", run["durability"]), ("Data", run["data_dir"])]
+    write(labelled(lines))
+    sys.stdout.flush()
+
+
+@app.command()
+def down(data_dir: DataDir = None) -> None:
+    """Stop the cluster. Open sessions go on when it is started again."""
+    run = running.find(data_dir)
+    running.stop(run)
+    write(f"The cluster in {run.data_dir} was stopped.")
+
+
+@app.command()
+def status(data_dir: DataDir = None, endpoint: Endpoint = None, voice: Voice = "table") -> None:
+    """Say how the cluster is. Exit code 0: well, 1: degraded, 2: not running."""
+    try:
+        record = running.status(data_dir, endpoint)
+    except FlameError as error:
+        if voice in ("json", "yaml"):
+            say_data({"state": "down", "reason": error.message}, voice)
+        else:
+            sys.stderr.write(f"{error.message}\n" + (f"Hint: {error.hint}\n" if error.hint else ""))
+        raise typer.Exit(2) from error
+    if voice in ("json", "yaml"):
+        say_data(record, voice)
+    elif voice == "name":
+        write(record["state"])
+    else:
+        write(labelled(_status_lines(record)))
+    raise typer.Exit(0 if record["state"] == "ok" else 1)
+
+
+def _status_lines(r: dict[str, Any]) -> list[tuple[str, str]]:
+    lines = [("Cluster", r["state"] + "".join(f"; {reason}" for reason in r["reasons"]))]
+    lines += [("Release", r["release"]), ("Endpoint", r["endpoint"])]
+    if r.get("compat"):
+        lines.append(("Compat", f"{r['compat']} (no token: whoever reaches it owns the cluster)"))
+    if r.get("listen"):
+        lines.append(("Listen", r["listen"]))
+    lines += [
+        ("Durability", r["durability"]),
+        ("Epoch", str(r["epoch"])),
+        ("Since", fine_clock(r["started"])[:8]),
+        ("Nodes", f"{r['nodes_ready']} ready of {r['nodes']}"),
+        ("Executors", str(r["executors"])),
+        ("Sessions", f"{r['sessions_open']} open, {r['sessions_closed']} closed"),
+        ("Tasks", f"{r['pending']:,} pending, {r['running']:,} running"),
+        ("Storage", r["storage"]),
+    ]
+    if r["memory"]:
+        lines.append(("Memory", format_size(r["memory"])))
+    if r.get("data_dir"):
+        lines.append(("Data", r["data_dir"]))
+        lines.append(("Processes", ", ".join(f"{name} {pid}" for name, pid in r["pids"].items())))
+    return lines
+
+
+@app.command()
+def explain(
+    object: Annotated[str, typer.Argument(metavar="SESSION[/TASK]", help="what waits")],
+    data_dir: DataDir = None,
+    endpoint: Endpoint = None,
+    voice: Voice = "table",
+) -> None:
+    """Say why a session or a task is where it is."""
+    with running.client(data_dir, endpoint) as client:
+        found = client.explain(object)
+    reasons = [{"reason": one.reason, "message": one.message, "code": one.code, "at": one.at} for one in found.reasons]
+    columns = (Column("Reason", lambda r: r["reason"] or "-"), Column("Explanation", lambda r: r["message"]))
+    say_list(reasons, columns, voice, name="reason")
+
+
+@app.command()
+def logs(
+    task: Annotated[str, typer.Argument(metavar="SESSION[/TASK]", help="whose lines")],
+    data_dir: DataDir = None,
+    endpoint: Endpoint = None,
+    voice: Voice = "table",
+) -> None:
+    """Print what tasks printed."""
+    session, _, number = task.partition("/")
+    if number and not number.isdecimal():
+        raise typer.BadParameter(f"{number!r} is not a task number")
+    with running.client(data_dir, endpoint) as client:
+        lines = client.logs(session, int(number or 0))
+    if voice in ("json", "yaml"):
+        say_data([{"task": one.no, "stream": one.stream, "text": one.text, "at": one.at} for one in lines], voice)
+        return
+    for one in lines:
+        (sys.stderr if one.stream == "err" else sys.stdout).write(
+            f"{one.text if number else f'{one.no}: {one.text}'}\n"
+        )
+
+
+@app.command()
+def completion(shell: Annotated[str, typer.Argument(help="bash, zsh, fish or powershell")]) -> None:
+    """Print a completion script."""
+    from flame.cli.completion import script
+
+    write(script("flame", shell))
+
+
+def main() -> None:
+    sys.exit(guard(app, code=lambda error: edge(error).exit))
+
+
+if __name__ == "__main__":
+    main()
