@@ -56,7 +56,7 @@ class DemandState:
         view = self.view
         wanted = max(view.want, view.min)
         # While one that it has waits for a task another would wait too.
-        if view.idle > 0 and self.count >= view.min:
+        if min(view.idle, self.count) > 0 and self.count >= view.min:
             wanted = min(wanted, self.count)
         return wanted if view.max is None else min(wanted, view.max)
 

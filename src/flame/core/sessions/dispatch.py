@@ -176,7 +176,8 @@ def measure(core: Core, session: Session) -> None:
             core.tell(DemandGone(session.id))
         return
     want, told = wanted(session), session.demand
-    if told is None or want > told.want or told.hold != session.held:
+    # `idle` keeps the allocator from adding executors: it must not be left standing while tasks wait.
+    if told is None or want > told.want or told.hold != session.held or (told.idle and session.queued):
         _tell_demand(core, session, want)
     elif not session.demand_due and (want < told.want or not session.table.counts[PENDING]):
         session.demand_due = True

@@ -79,16 +79,18 @@ def refuse_stranger(core: Core, id: str, peer: Peer) -> None:
 def adopt(core: Core, session: Session, executor: Executor, held: tuple[int, ...]) -> None:
     """Compare what the executor says it holds with what we think. Ours but not its: an Assign was lost, the tasks wait again. Its but
     not ours: after our restart they become hand-outs again; otherwise they were given to somebody else, and it must drop them."""
-    theirs: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    drop: list[int] = []
+    # What it says of one hand-out comes in pieces (results on their way, the current task, the rest): together they are one run.
+    theirs: dict[tuple[int, int], tuple[int, int, int]] = {}
     it = iter(held)
     for first, count, epoch, lease, attempt in zip(it, it, it, it, it, strict=True):
-        theirs.setdefault((epoch, lease), []).append((first, first + count))
-        if (epoch, lease) not in executor.handouts and not _take_over(session, executor, first, first + count, epoch, lease):
-            drop += (first, count, epoch, lease, attempt)
+        low, high, _ = theirs.get((epoch, lease), (first, first + count, attempt))
+        theirs[epoch, lease] = (min(low, first), max(high, first + count), attempt)
+    drop: list[int] = []
+    for (epoch, lease), (first, end, attempt) in theirs.items():
+        if (epoch, lease) not in executor.handouts and not _take_over(session, executor, first, end, epoch, lease):
+            drop += (first, end - first, epoch, lease, attempt)
     for key, handout in list(executor.handouts.items()):
-        low = min((a for a, _ in theirs.get(key, ())), default=handout.end)
-        high = max((b for _, b in theirs.get(key, ())), default=handout.end)
+        low, high, _ = theirs.get(key, (handout.end, handout.end, 1))
         if low > handout.next:
             executor.outstanding -= low - handout.next
             requeue(session, handout.next, low)

@@ -198,6 +198,6 @@ def decode_record(data: bytes) -> Record:
 def session_of(record: Record) -> str:
     """The session whose payloads or columns this row holds and that must stay as long as the session does; "" for rows that a snapshot
     replaces."""
-    if isinstance(record, TasksSubmitted | TasksEnded):
+    if isinstance(record, TasksSubmitted | TasksEnded | TasksCancelled):
         return record.session
     return record.saved.id if isinstance(record, SessionArchived) else ""

@@ -209,7 +209,9 @@ def deliver(core: Core, session: Session, by: Submitter) -> None:
     """Send outcomes from the cursor on. Stops where the client reads too slowly, or where payloads must come from the store."""
     peer = core.clients.get(by.client)
     ends = session.table.ends
-    while peer is not None and by.cursor < len(ends) and not by.fetching and not core.choked.get(peer):
+    # Nobody would resume a stand-in for an archived session: it is sent at once, each outcome after a read from disk.
+    choked = core.sessions.get(session.id) is session and core.choked.get(peer or 0)
+    while peer is not None and by.cursor < len(ends) and not by.fetching and not choked:
         outcome = ends[by.cursor]
         mine = portion(session.table, outcome.runs, by)
         if mine and not outcome.loaded:
@@ -225,7 +227,8 @@ def deliver(core: Core, session: Session, by: Submitter) -> None:
 def _fetched(core: Core, session: Session, by: Submitter, cursor: int, row: r.Record) -> None:
     by.fetching = False
     peer = core.clients.get(by.client)
-    if core.sessions.get(session.id) is not session or peer is None or by.cursor != cursor or session.archive:
+    current = core.sessions.get(session.id)
+    if current is None or peer is None or by.cursor != cursor or session.archive:
         return
     outcome = outcome_from(row, session.table.ends[cursor].position)
     mine = portion(session.table, outcome.runs, by)
@@ -233,7 +236,8 @@ def _fetched(core: Core, session: Session, by: Submitter, cursor: int, row: r.Re
         core.send(peer, select(session.id, outcome, mine))
     by.cursor += 1
     deliver(core, session, by)
-    core.touch(session)
+    if current is session:  # not a stand-in for an archived one
+        core.touch(session)
 
 
 def outcome_from(row: r.Record, position: int) -> Outcome:
