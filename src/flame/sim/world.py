@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flame.core.model.messages import CloseSession, GetSession, Hello, Message, Welcome
+from flame.core.model.states import SessionState
 from flame.sim.agent import AgentProcess
 from flame.sim.allocator import AllocatorShell
 from flame.sim.client import ClientProcess
@@ -117,9 +118,10 @@ class World:
     def _at_rest(self) -> bool:
         if not all(client.done for client in self.clients) or not all(op.done for op in self.operators):
             return False
-        if self.disk.history != "h0" and not self.operators:
-            # A power cut may have taken a close that was told already: somebody has to close again.
-            for id in self.manager.reactor.core.sessions:
+        # A power cut may have taken a close that was told already: somebody has to close again.
+        open_ = [id for id, session in self.manager.reactor.core.sessions.items() if session.state == SessionState.OPEN]
+        if open_ and self.disk.history != "h0":
+            for id in open_:
                 self._operate(id)
             return False
         book = self.allocator.reactor.book

@@ -53,6 +53,8 @@ class SessionWindow:
         #: results here, as merged ranges [first, end); told on Resume
         self.has: list[list[int]] = []
         self.owned = False
+        #: after a reconnect results may come before the acknowledgement of their frame: number -> (code, payload)
+        self.early: dict[int, tuple[int, bytes | None]] = {}
 
     @property
     def outstanding(self) -> int:
@@ -66,8 +68,21 @@ class SessionWindow:
         _, tickets = self.unacked.popleft()
         index = bisect_right(self.starts, msg.first)
         self.starts.insert(index, msg.first)
-        self.waiting.insert(index, Waiting(msg.first, tickets))
+        entry = Waiting(msg.first, tickets)
+        self.waiting.insert(index, entry)
+        if self.early:
+            self._resolve_early(entry)
+            if not entry.left:
+                del self.starts[index], self.waiting[index]
+        if not self.unacked:
+            self.early.clear()
         return len(tickets)
+
+    def _resolve_early(self, entry: Waiting) -> None:
+        for no in range(entry.first, entry.first + len(entry.tickets)):
+            if no in self.early:
+                code, payload = self.early.pop(no)
+                self._resolve(entry, no, no + 1, bytes((code,)), [payload], 0)
 
     def results(self, msg: m.Results) -> None:
         """Resolve tickets. A result that came before is ignored."""
@@ -82,7 +97,12 @@ class SessionWindow:
                 entry = self.waiting[index] if index >= 0 else None
                 if entry is None or no >= entry.first + len(entry.tickets):
                     nxt = self.starts[index + 1] if index + 1 < len(self.starts) else end
-                    no = min(end, nxt)  # not ours any more: resolved before
+                    stop = min(end, nxt)  # not ours any more: resolved before; or not yet
+                    if self.unacked:
+                        for n in range(no, stop):
+                            place = at + n - first
+                            self.early[n] = (msg.codes[place] if msg.codes else 0), payloads[place]
+                    no = stop
                     continue
                 stop = min(end, entry.first + len(entry.tickets))
                 self._resolve(entry, no, stop, msg.codes, payloads, at + no - first)
@@ -152,6 +172,11 @@ class ClientPeer:
         return m.Hello(
             self.role, token=self.token, client_id=self.client_id, history=self.history, features=("results",)
         )
+
+    @property
+    def full(self) -> bool:
+        """Are as many frames unacknowledged as may be?"""
+        return self._frames >= MAX_FRAMES
 
     def window(self, session: str, resolve: Resolve) -> SessionWindow:
         found = self.windows.get(session)

@@ -87,7 +87,8 @@ def adopt(core: Core, session: Session, executor: Executor, held: tuple[int, ...
         theirs[epoch, lease] = (min(low, first), max(high, first + count), attempt)
     drop: list[int] = []
     for (epoch, lease), (first, end, attempt) in theirs.items():
-        if (epoch, lease) not in executor.handouts and not _take_over(session, executor, first, end, epoch, lease):
+        key = epoch, lease
+        if key not in executor.handouts and not _take_over(session, executor, first, end, key, attempt):
             drop += (first, end - first, epoch, lease, attempt)
     for key, handout in list(executor.handouts.items()):
         low, high, _ = theirs.get(key, (handout.end, handout.end, 1))
@@ -106,18 +107,21 @@ def adopt(core: Core, session: Session, executor: Executor, held: tuple[int, ...
         core.send(executor.peer, m.Recall(session.id, tuple(drop)), when=NOW)
 
 
-def _take_over(session: Session, executor: Executor, first: int, end: int, epoch: int, lease: int) -> bool:
-    """During adoption: tasks that nobody else holds are this executor's again."""
+def _take_over(session: Session, executor: Executor, first: int, end: int, key: tuple[int, int], attempt: int) -> bool:
+    """During adoption: tasks that nobody else holds are this executor's again, behind the last one whose attempt is over."""
     from flame.core.sessions.state import Handout
 
     if not session.adopt_until or not session.table.has(end - 1):
         return False
-    key = (epoch, lease)
+    if session.table.attempts:
+        first = max((no + 1 for no in range(first, end) if session.table.attempt(no) != attempt), default=first)
+        if first >= end:
+            return False
     for other in session.executors.values():
         for k, h in other.handouts.items():
             if h.next < end and first < h.end and k >= key:
                 return False
-    executor.handouts[key] = Handout(first, end, epoch, lease)
+    executor.handouts[key] = Handout(first, end, *key)
     executor.outstanding += end - first
     return True
 

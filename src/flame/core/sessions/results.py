@@ -51,16 +51,18 @@ def _settle_handouts(session: Session, executor: Executor, message: Completed) -
     for first, count, epoch, lease, _attempt in zip(it, it, it, it, it, strict=True):
         handout = executor.handouts.get((epoch, lease))
         end = first + count
-        if handout is not None and handout.next <= first and end <= handout.end:
-            if first > handout.next:  # it skipped some: it does not have them any more
-                requeue(session, handout.next, first)
-            executor.outstanding -= end - handout.next
-            handout.next = end
+        # After an adoption a hand-out may be smaller than what the executor has of it; what is outside is fenced.
+        low, high = (max(first, handout.next), min(end, handout.end)) if handout is not None else (end, first)
+        if handout is not None and low < high:
+            if low > handout.next:  # it skipped some: it does not have them any more
+                requeue(session, handout.next, low)
+            executor.outstanding -= high - handout.next
+            handout.next = high
             if handout.next == handout.end:
                 forget(executor, handout)
-            kept += [(a, b, place + a - first) for a, b in table.live_in(first, end)]
+            kept += [(a, b, place + a - first) for a, b in table.live_in(low, high)]
             if session.running:
-                for a, b in table.live_in(first, end):
+                for a, b in table.live_in(low, high):
                     for no in [n for n in session.running if a <= n < b]:
                         del session.running[no]
         if first <= executor.started < end:
