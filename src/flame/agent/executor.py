@@ -1,0 +1,390 @@
+"""The executor process: one connection, one session, one task at a time.
+
+The main thread reads the socket between tasks and runs the tasks. A helper thread takes over the socket only while one task runs long (20 ms):
+it reports the task as started, answers recalls, passes on cancellations. The lock is held by the main thread whenever user code is not running.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import select
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from flame.agent.page import Page
+from flame.agent.prints import TaskStream
+from flame.core.base.errors import FlameError, ProtocolError
+from flame.core.model import messages as m
+from flame.core.model.payloads import MAX_PAYLOAD, TaskFailure, encode_failure, failure
+from flame.core.model.states import ResultCode
+from flame.core.peers.executor import LONG_TASK, ExecutorPeer
+from flame.sdk import current
+from flame.sdk.service import FlameService, SessionContext, TaskContext
+from flame.shell.address import connect, parse
+from flame.wire.codec import Deframer, decode, frame
+
+log = logging.getLogger("flame.executor")
+
+FLUSH_SECONDS = 0.0007
+"""Results of short tasks leave together after this long, or when there is nothing left to run."""
+RECONNECT_SECONDS = 30.0
+"""How long an executor looks for its manager before it gives up."""
+_READ = 1 << 18
+
+
+@dataclass
+class Launch:
+    """What an executor process is told when it leaves the warm pool."""
+
+    id: str
+    token: str
+    session: str
+    address: str
+    python: str = ""
+
+
+class Executor:
+    """Runs until it is told to leave, or its manager stays away."""
+
+    def __init__(self, launch: Launch, page: Page, load: Callable[[m.Enter], FlameService]) -> None:
+        self.peer = ExecutorPeer(launch.id, launch.token, launch.session, launch.python)
+        self.address = parse(launch.address)
+        self.page, self._load = page, load
+        self.service: FlameService | None = None
+        self.context: SessionContext | None = None
+        self.sock: socket.socket | None = None
+        self.deframer = Deframer()
+        self.lock = threading.RLock()
+        self.running_since = 0.0
+        self.serial = 0  # counts tasks: the helper compares it
+        self.work = threading.Event()
+        self.entered_told: m.Entered | None = None
+        self.prints: tuple[TaskStream, ...] = ()
+        self.retryable: Callable[[BaseException], bool] = lambda error: True
+
+    # -- socket ----------------------------------------------------------------------------------------------------------
+
+    def connect(self) -> bool:
+        """Say hello on a new connection. False when nobody was there for RECONNECT_SECONDS."""
+        deadline, pause = time.monotonic() + RECONNECT_SECONDS, 0.005
+        while True:
+            try:
+                self.sock = connect(self.address, timeout=5)
+                self.deframer = Deframer()
+                self.sock.sendall(frame(self.peer.hello()))
+                return True
+            except OSError:
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(pause)
+                pause = min(pause * 1.5, 0.1)
+
+    def _dropped(self) -> None:
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
+            self.peer.lost()
+
+    def send(self) -> None:
+        """Everything that is due. A lost connection is noticed by the next read."""
+        out = self.peer.drain()
+        if not out or self.sock is None:
+            return
+        try:
+            self.sock.sendall(b"".join([frame(message) for message in out]))
+        except OSError:
+            self._dropped()
+
+    def read(self, wait: float | None) -> bool:
+        """Take in what has arrived, waiting at most `wait` seconds (None: until something comes). False when the connection is gone."""
+        if self.sock is None:
+            return False
+        if wait is not None and not select.select((self.sock,), (), (), wait)[0]:
+            return True
+        try:
+            data = self.sock.recv(_READ)
+        except (OSError, ValueError):
+            data = b""
+        if not data:
+            self._dropped()
+            return False
+        for envelope in self.deframer.feed(data):
+            _, message = decode(envelope)
+            if type(message) is m.Failure:
+                log.error("the session manager refused this executor: %s", message.message)
+                self.peer.leaving = True
+                continue
+            self.peer.receive(message)
+            if type(message) is m.Welcome and self.entered_told is not None and not self.peer.entered:
+                self.peer.out.append(self.entered_told)
+        return True
+
+    # -- life ------------------------------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """The whole life of the process; returns its exit code."""
+        threading.Thread(target=self._help, name="flame-helper", daemon=True).start()
+        with self.lock:
+            while True:
+                if self.sock is None and not self.connect():
+                    log.error("the session manager at %s is gone", self.address)
+                    break
+                if not self._turn():
+                    break
+        return self._leave()
+
+    def _turn(self) -> bool:
+        """Read, run what there is, send. False at the end."""
+        peer = self.peer
+        if self.service is None and peer.enter is not None and not self._enter(peer.enter):
+            self._say_goodbye()
+            return False
+        if peer.batches and self.service is not None:
+            self._run_tasks()
+        peer.flush()
+        self.send()
+        if peer.leaving and not peer.batches:
+            return self._wait_recorded()
+        self.read(None)
+        return True
+
+    def _wait_recorded(self) -> bool:
+        """Leaving with unrecorded results: they stay until the manager has them. False when there are none."""
+        if not self.peer.unrecorded or self.sock is None:
+            return bool(self.peer.unrecorded)
+        self.read(1.0)
+        return True
+
+    def _enter(self, enter: m.Enter) -> bool:
+        self.context = SessionContext(enter.session, enter.app, enter.common_data, enter.spec, enter.resources)
+        current.session = self.context
+        code, text = 0, ""
+        try:
+            self.service = self._load(enter)
+        except BaseException as error:
+            code, text = 11, f"shim creation failed: {describe(error)}"
+            traceback.print_exc()
+        else:
+            try:
+                self.service.on_session_enter(self.context)
+                self.retryable = getattr(self.service, "retryable", self.retryable)
+            except BaseException as error:
+                code, text = 12, f"on_session_enter failed: {describe(error)}"
+                traceback.print_exc()
+        self.entered_told = m.Entered(code, text)
+        self.peer.out.append(self.entered_told)
+        self.peer.entered = not code
+        self._capture_prints()
+        return not code
+
+    def _say_goodbye(self) -> None:
+        """The bind failed: the manager must know before this process ends."""
+        self.send()
+        deadline = time.monotonic() + 2
+        while not self.peer.leaving and self.sock is not None and time.monotonic() < deadline:
+            self.read(0.1)
+
+    def _capture_prints(self) -> None:
+        def emit(stream: str, text: str) -> None:
+            run = self.peer.current
+            if run is not None:
+                with self.lock:
+                    self.peer.out.append(m.LogLine(self.peer.session, run[0], stream, text, time.time()))
+
+        out, err = TaskStream("out", sys.stdout, emit), TaskStream("err", sys.stderr, emit)
+        self.prints = (out, err)
+        sys.stdout, sys.stderr = out, err  # type: ignore[assignment]
+
+    def _run_tasks(self) -> None:
+        """Until nothing is left, sending results along the way. User code runs without the lock."""
+        peer, lock, page, clock, context = self.peer, self.lock, self.page, time.time, self.context
+        service = self.service
+        assert service is not None and context is not None
+        invoke = service.on_task_invoke
+        last = now = clock()
+        self.work.set()
+        while (task := peer.take(now)) is not None:
+            no, payload, attempt = task
+            run = peer.current
+            assert run is not None
+            page.begin(no, run[1], run[2], attempt, now)
+            ctx = TaskContext(no, attempt, payload, context, self._is_cancelled)
+            current.task = ctx
+            self.serial += 1
+            self.running_since = now
+            lock.release()
+            try:
+                output = invoke(ctx)
+                code = 0
+                if output is not None and (type(output) is not bytes or len(output) > MAX_PAYLOAD):
+                    code, output = _bad_output(output)
+            except BaseException as error:
+                code, output = self._failed(error)
+            finally:
+                lock.acquire()
+            now = clock()
+            self.running_since = 0.0
+            if peer.cancelled:
+                code, output = ResultCode.CANCELLED, None
+            for stream in self.prints:
+                if stream._rest:
+                    stream.end_task()
+            peer.done(code, output, now)
+            if now - last > FLUSH_SECONDS or peer.full():
+                last = now
+                peer.flush()
+                self.send()
+                if not self.read(0):
+                    break
+        current.task = None
+        self.work.clear()
+        page.clear()
+
+    def _is_cancelled(self) -> bool:
+        return self.peer.cancelled
+
+    def _failed(self, error: BaseException) -> tuple[int, bytes]:
+        if isinstance(error, SystemExit | KeyboardInterrupt) and not isinstance(error, Exception):
+            text = f"the service called {type(error).__name__}"
+            return ResultCode.FAILED, failure("task_failed", text, kind=type(error).__name__)
+        code = ResultCode.RETRY if self.retryable(error) else ResultCode.FAILED
+        return code, encode_failure(describe_failure(error))
+
+    def _leave(self) -> int:
+        if self.service is not None and self.peer.entered:
+            try:
+                self.service.on_session_leave()
+            except BaseException:
+                traceback.print_exc()
+        self.peer.out.append(m.Left())
+        self.send()
+        with contextlib.suppress(OSError):
+            for stream in self.prints:
+                stream.flush()
+        return 0
+
+    # -- the helper --------------------------------------------------------------------------------------------------------
+
+    def _help(self) -> None:
+        seen = -1
+        while True:
+            self.work.wait()
+            serial, since = self.serial, self.running_since
+            if not since:
+                time.sleep(LONG_TASK / 2)
+                continue
+            if serial != seen:
+                seen = serial
+                time.sleep(max(0.0, min(LONG_TASK, LONG_TASK - (time.time() - since))))
+                continue
+            self._take_over(serial)
+
+    def _take_over(self, serial: int) -> None:
+        """One task runs long: speak for it until it ends."""
+        while True:
+            with self.lock:
+                if self.serial != serial or not self.running_since:
+                    return
+                if self.sock is None:
+                    if not self._reconnect_once():
+                        self.lock.release()
+                        try:
+                            time.sleep(0.02)
+                        finally:
+                            self.lock.acquire()
+                        continue
+                self.peer.report_started(self.running_since)
+                self.send()
+                sock = self.sock
+            if sock is None:
+                continue
+            try:
+                ready = select.select((sock,), (), (), LONG_TASK)[0]
+            except (OSError, ValueError):
+                ready = []
+            with self.lock:
+                if self.serial != serial or not self.running_since:
+                    return
+                if ready and sock is self.sock:
+                    self.read(0)
+
+    def _reconnect_once(self) -> bool:
+        try:
+            self.sock = connect(self.address, timeout=5)
+            self.deframer = Deframer()
+            self.sock.sendall(frame(self.peer.hello()))
+            return True
+        except OSError:
+            self.sock = None
+            return False
+
+    def say(self, message: m.Message) -> None:
+        """From user code (streaming, blocking): send now."""
+        with self.lock:
+            self.peer.out.append(message)
+            self.send()
+
+
+def _bad_output(output: object) -> tuple[int, bytes]:
+    if isinstance(output, bytearray | memoryview):
+        return 0, bytes(output)
+    if isinstance(output, bytes):
+        text = f"the output has {len(output):,} bytes; at most {MAX_PAYLOAD:,}"
+        return ResultCode.FAILED, failure("payload_too_large", text)
+    text = f"the service returned {type(output).__name__}; bytes or None"
+    return ResultCode.FAILED, failure("task_failed", text, kind="TypeError")
+
+
+def describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def describe_failure(error: BaseException) -> TaskFailure:
+    """Type, message and traceback (without our own frames), and the exception itself where it can be pickled."""
+    tb = error.__traceback__
+    text = "".join(traceback.format_exception(type(error), error, tb.tb_next if tb else None))
+    pickled = b""
+    if isinstance(error, Exception):
+        with contextlib.suppress(Exception):
+            import cloudpickle
+
+            pickled = cloudpickle.dumps(error)
+            if len(pickled) > 1 << 20:
+                pickled = b""
+    code = error.code if isinstance(error, FlameError) else "task_failed"
+    return TaskFailure(code, str(error) or type(error).__name__, type(error).__name__, -1, text[-64 * 1024 :], pickled)
+
+
+def load_service(enter: m.Enter) -> FlameService:
+    """The service an application names: `FLAME_SERVICE=module:Class` in its environment, or the gRPC shim for everything else."""
+    environment = dict(enter.spec.environments)
+    target = environment.get("FLAME_SERVICE", "")
+    if "flame.native=1" not in enter.spec.labels or not target:
+        from flame.agent.shims.grpc import GrpcShim
+
+        return GrpcShim()
+    path = environment.get("FLAME_SERVICE_PATH")
+    if path and path not in sys.path:
+        sys.path.insert(0, path)
+    module, _, name = target.partition(":")
+    made = getattr(importlib.import_module(module), name)()
+    if not callable(getattr(made, "on_task_invoke", None)):
+        raise ProtocolError(f"{target} has no on_task_invoke")
+    return made  # type: ignore[no-any-return]
+
+
+def main(launch: Launch, page_path: Path) -> int:
+    """Entry of an executor process."""
+    executor = Executor(launch, Page(page_path), load_service)
+    current.executor = executor
+    os.environ["FLAME_EXECUTOR_ID"] = launch.id
+    return executor.run()

@@ -1,0 +1,196 @@
+"""The agent's process: one node, its zygote, the connection to the allocator. It dials out only."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from flame.agent.node import this_node
+from flame.agent.page import current
+from flame.agent.zygote import Order, Report
+from flame.core.model import messages as m
+from flame.core.peers.agent import AgentPeer, Signal, Spawn
+from flame.ops.config import ClusterConfig
+from flame.shell.address import Address
+from flame.shell.driver import Clock
+from flame.shell.plane import Dialler
+
+log = logging.getLogger("flame.agent")
+
+LOG_TAIL = 50
+"""Lines of a dead executor's output that travel with the report."""
+KEPT_LOGS = 200
+"""Output files of executors that ended badly, kept under DIR/logs/executors."""
+
+
+@dataclass
+class AgentConfig:
+    cluster: ClusterConfig
+    allocator: Address
+    python: str = ""
+    leave_grace: float = 2.0
+    """How long executors may take to leave when the agent stops."""
+
+
+class AgentProcess:
+    """`zygote` is the socket of the zygote, forked before any loop or thread was made."""
+
+    def __init__(self, config: AgentConfig, zygote: socket.socket) -> None:
+        self.config, self.zygote = config, zygote
+        self.node = this_node(config.cluster)
+        self.peer = AgentPeer([self.node])
+        self.loop = asyncio.get_running_loop()
+        self.clock = Clock()
+        self.work = config.cluster.data_dir / "work" / "executors"
+        self.logs = config.cluster.data_dir / "logs" / "executors"
+        self.dialler = Dialler(config.allocator, self.peer.hello, self._received, self._joined, self._lost)
+        self.stopping = asyncio.Event()
+        self.empty = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def run(self) -> None:
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.work.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.zygote.setblocking(False)
+        self.loop.add_reader(self.zygote.fileno(), self._from_zygote)
+        self.dialler.start()
+        await self.stopping.wait()
+        await self._stop()
+
+    async def _stop(self) -> None:
+        """Executors get to leave their sessions."""
+        for process in list(self.peer.processes.values()):
+            self._kill(process.pid, signal.SIGTERM)
+        if self.peer.processes:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self.empty.wait(), self.config.leave_grace)
+        for process in list(self.peer.processes.values()):
+            self._kill(process.pid, signal.SIGKILL)
+        self.dialler.stop()
+        self.zygote.close()
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    # -- the allocator -----------------------------------------------------------------------------------------------------
+
+    def _joined(self) -> None:
+        self.peer.joined(self.clock())
+        self._go()
+
+    def _lost(self) -> None:
+        self.peer.lost()
+
+    def _received(self, request: int, message: m.Message) -> None:
+        self.peer.receive(message, self.clock())
+        self._go()
+
+    def _go(self) -> None:
+        """Do what the peer asks for, say what it says, set the timer."""
+        for action in self.peer.actions():
+            if isinstance(action, Spawn):
+                self._spawn(action.order)
+            elif isinstance(action, Signal):
+                self._kill(action.pid, signal.Signals(action.number))
+        for message in self.peer.drain():
+            self.dialler.send(message)
+        due = self.peer.deadline()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if due is not None:
+            self._timer = self.loop.call_later(max(0.0, due - self.clock()), self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.peer.tick(self.clock())
+        self._go()
+
+    # -- processes ---------------------------------------------------------------------------------------------------------
+
+    def _spawn(self, order: m.StartPlacement) -> None:
+        directory = self.work / order.id
+        try:
+            (directory / "tmp").mkdir(parents=True, mode=0o700)
+            self.zygote.send(msgspec.json.encode(self._order(order, directory)))
+        except OSError as error:
+            self.peer.failed(order.id, f"cannot start: {error}", self.clock())
+            self._go()
+
+    def _order(self, order: m.StartPlacement, directory: Path) -> Order:
+        environment = dict(self.config.cluster.environment)
+        environment |= {
+            "FLAME_ENDPOINT": order.address,
+            "FLAME_NODE": order.node,
+            "FLAME_DATA_DIR": str(self.config.cluster.data_dir),
+            "TMPDIR": str(directory / "tmp"),
+            "TMP": str(directory / "tmp"),
+            "TEMP": str(directory / "tmp"),
+        }
+        if self.node.devices:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(order.devices)
+        if "flame.native=1" in order.spec.labels:
+            environment |= {k: os.path.expandvars(v) for k, v in order.spec.environments.items()}
+        return Order(order.id, order.token, order.session, order.address, str(directory), environment, self.config.python)
+
+    def _from_zygote(self) -> None:
+        while True:
+            try:
+                data = self.zygote.recv(1 << 20)
+            except BlockingIOError:
+                break
+            except OSError:
+                data = b""
+            if not data:
+                log.error("the zygote is gone; the agent starts again")
+                os._exit(3)
+            self._report(msgspec.json.decode(data, type=Report))
+        self._go()
+
+    def _report(self, report: Report) -> None:
+        now = self.clock()
+        if report.kind == "started":
+            if report.id in self.peer.processes:
+                self.peer.spawned(report.id, report.pid, now)
+        elif report.kind == "failed":
+            self.peer.failed(report.id, report.reason, now)
+        else:
+            directory = self.work / report.id
+            running = current(directory / "page")
+            bad = report.signal is not None or report.code != 0
+            tail = self._tail(directory) if bad else ""
+            self.peer.exited(report.id, report.code, report.signal, running, tail, now)
+            self._tidy(report.id, directory, bad)
+        if not self.peer.processes:
+            self.empty.set()
+
+    def _tail(self, directory: Path) -> str:
+        """The last lines of its standard output and error."""
+        lines: list[str] = []
+        for name in ("out", "err"):
+            with contextlib.suppress(OSError), (directory / name).open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - 32 * 1024))
+                lines += file.read().decode(errors="replace").splitlines()
+        return "\n".join(lines[-LOG_TAIL:])
+
+    def _tidy(self, id: str, directory: Path, bad: bool) -> None:
+        if bad:
+            for name in ("out", "err"):
+                with contextlib.suppress(OSError):
+                    shutil.move(directory / name, self.logs / f"{id}.{name}")
+            for old in sorted(self.logs.iterdir(), key=lambda p: p.stat().st_mtime)[:-KEPT_LOGS]:
+                old.unlink(missing_ok=True)
+        shutil.rmtree(directory, ignore_errors=True)
+
+    def _kill(self, pid: int, number: signal.Signals) -> None:
+        if pid:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, number)

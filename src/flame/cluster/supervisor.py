@@ -1,0 +1,337 @@
+"""The supervisor: forks allocator, manager and agent, forks again what dies, keeps run.json true.
+
+It has no event loop and no thread, so that it may fork at any time; it imports what its children need once, before the first fork. The listening
+sockets are its own: a connection made while a process restarts waits in the backlog instead of failing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from flame.agent import zygote
+from flame.cluster import children
+from flame.core.base.errors import DataDirLocked, FlameError, InvalidArgument
+from flame.ops.config import ClusterConfig
+from flame.ops.paths import RunFile, default_file, socket_dir, write_private
+from flame.platform.death import die_with_parent, name_process
+from flame.shell.address import Address, listen, parse
+from flame.store.directory import hold_lock, refuse_network
+
+MAX_RESTARTS = 20
+"""Of one process within RESTART_WINDOW seconds; then the supervisor gives up."""
+RESTART_WINDOW = 30.0
+
+
+@dataclass
+class Child:
+    name: str
+    start: Callable[[], NoReturn]
+    pid: int = 0
+    deaths: list[float] = field(default_factory=list)
+    ready: bool = False
+
+
+class Supervisor:
+    """`run` returns when the cluster has ended. `client`: a descriptor whose end means the end of a private cluster. `report`: where the
+    first outcome goes, one JSON line: the run file, or the error."""
+
+    def __init__(self, config: ClusterConfig, client: int | None = None, report: int | None = None) -> None:
+        self.config, self.client, self.report = config, client, report
+        self.children: dict[str, Child] = {}
+        self.stopping = False
+        self.failure = ""
+        self.compat: str | None = None
+        self.epoch = 0
+        self._lock: int | None = None
+        self._status, self._tell = os.pipe()
+        self._wake, self._woken = os.pipe()
+        for fd in (self._status, self._wake, self._woken):
+            os.set_blocking(fd, False)
+        self._buffer = b""
+
+    # -- life ------------------------------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        try:
+            self._prepare()
+        except FlameError as error:
+            self._say({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
+            raise
+        try:
+            for child in self.children.values():
+                self._fork(child)
+            self._watch()
+        finally:
+            self._stop()
+        if self.failure:
+            self._say({"error": json.loads(self.failure)})
+            found = json.loads(self.failure)
+            from flame.core.base.errors import BY_CODE
+
+            raise BY_CODE.get(found["code"], FlameError)(found["message"], hint=found["hint"])
+        return 0
+
+    def _prepare(self) -> None:
+        config = self.config
+        config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        refuse_network(config.data_dir)
+        self._lock = hold_lock(config.data_dir / "up.lock")
+        if self._lock is None:
+            raise DataDirLocked(
+                f"a cluster is running in {config.data_dir}", hint="`flame down` stops it; --data-dir chooses another place"
+            )
+        self.token_file = config.data_dir / "token"
+        if not self.token_file.exists():
+            write_private(self.token_file, secrets.token_urlsafe(32) + "\n")
+        token = self.token_file.read_text().strip()
+        sockets = socket_dir(config.data_dir)
+        plane, alloc = Address(path=str(sockets / "plane.sock")), Address(path=str(sockets / "alloc.sock"))
+        self.endpoint = plane
+        listeners = [(listen(plane), "")]
+        alloc_listener = listen(alloc)
+        self.tcp: str | None = None
+        if config.listen:
+            listeners.append((self._tcp(config.listen), token))
+        compat = None
+        if config.compat:
+            address = _loopback(config.compat, "--compat-listener")
+            compat = (address.host, address.port)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._asked_to_stop)
+        signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
+        self._add("agent", lambda: self._agent(alloc))
+        self._add("manager", lambda: self._live("manager", lambda: children.manager(
+            config, address=plane, allocator=alloc, listeners=listeners, compat=compat, release=release(),
+            ready=lambda epoch, at: self._note(ready="manager", epoch=epoch, compat=at),
+        )))  # fmt: skip
+        self._add("allocator", lambda: self._live("allocator", lambda: children.allocator(
+            config, alloc_listener, lambda epoch: self._note(ready="allocator"),
+        )))  # fmt: skip
+
+    def _tcp(self, text: str) -> socket.socket:
+        sock = listen(_loopback(text, "--listen"))
+        host, port = sock.getsockname()[:2]
+        self.tcp = str(Address(host=host, port=port))
+        return sock
+
+    def _add(self, name: str, start: Callable[[], Any]) -> None:
+        self.children[name] = Child(name, start)
+
+    def _live(self, name: str, make: Callable[[], children.Process]) -> NoReturn:
+        children.live(name, self.config, make, lambda text: self._note(failed=text, by=name))
+
+    def _agent(self, alloc: Address) -> NoReturn:
+        """The zygote is forked first, while this process has neither loop nor thread."""
+        children.log_to(self.config.data_dir / "logs", "agent")
+        slots = self.config.cpus or max(4, os.cpu_count() or 1)
+        _, sock = zygote.spawn(pool=min(8, max(1, int(slots))))
+        self._live("agent", lambda: children.agent(self.config, sock, alloc, self.config.private))
+
+    def _asked_to_stop(self, *_: object) -> None:
+        self.stopping = True
+
+    # -- children --------------------------------------------------------------------------------------------------------
+
+    def _fork(self, child: Child) -> None:
+        parent = os.getpid()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid:
+            child.pid = pid
+            child.ready = False
+            return
+        try:
+            die_with_parent(parent)
+            os.setpgid(0, 0)
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            os.close(self._status)
+            for fd in (self.client, self.report):
+                if fd is not None:
+                    os.close(fd)
+            name_process(f"flame-{child.name}")
+            child.start()
+        finally:
+            os._exit(1)
+
+    def _note(self, **what: Any) -> None:
+        """From a child: one line to the supervisor."""
+        with contextlib.suppress(OSError):
+            os.write(self._tell, json.dumps(what).encode() + b"\n")
+
+    def _watch(self) -> None:
+        fds = [self._status, self._wake] + ([self.client] if self.client is not None else [])
+        while not self.stopping:
+            ready = select.select(fds, (), (), None)[0]
+            if self._wake in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake, 4096)
+            if self._status in ready:
+                self._read_notes()
+            if self.client in ready and not os.read(self.client, 1):  # type: ignore[arg-type]
+                self.stopping = True
+            if not self.stopping:
+                self._reap()
+
+    def _read_notes(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._buffer += os.read(self._status, 65536)
+        *lines, self._buffer = self._buffer.split(b"\n")
+        for line in lines:
+            note = json.loads(line)
+            if "failed" in note:
+                child = self.children[note["by"]]
+                if not child.ready:  # it cannot even start: trying again would not help
+                    self.failure, self.stopping = note["failed"], True
+                continue
+            self.children[note["ready"]].ready = True
+            self.epoch = note.get("epoch", self.epoch)
+            self.compat = note.get("compat") or self.compat
+            self._write_run()
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            for child in self.children.values():
+                if child.pid == pid:
+                    self._read_notes()
+                    self._restart(child)
+
+    def _restart(self, child: Child) -> None:
+        now = time.monotonic()
+        child.deaths = [t for t in child.deaths if now - t < RESTART_WINDOW] + [now]
+        if len(child.deaths) > MAX_RESTARTS or self.stopping:
+            text = f"{child.name} died {len(child.deaths)} times in {RESTART_WINDOW:.0f} s; see {self.config.data_dir}/logs/{child.name}.log"
+            self.failure = self.failure or json.dumps({"code": "internal", "message": text, "hint": ""})
+            self.stopping = True
+            return
+        if len(child.deaths) > 3:
+            time.sleep(min(1.0, 0.05 * len(child.deaths)))
+        self._fork(child)
+        self._write_run()
+
+    def _stop(self) -> None:
+        """The agent first: executors leave their sessions while the manager still listens."""
+        grace = 0.8 if self.config.private else 5.0
+        for name in ("agent", "manager", "allocator"):
+            child = self.children.get(name)
+            if child is not None and child.pid:
+                _end(child.pid, grace)
+        run = self.config.data_dir / "run.json"
+        run.unlink(missing_ok=True)
+        found = RunFile.read(default_file())
+        if found is not None and found.data_dir == str(self.config.data_dir):
+            default_file().unlink(missing_ok=True)
+        if self._lock is not None:
+            sockets = socket_dir(self.config.data_dir)
+            for path in sockets.glob("*.sock"):
+                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                sockets.rmdir()
+
+    # -- what others read --------------------------------------------------------------------------------------------------
+
+    def _write_run(self) -> None:
+        """Everything is up: say so, here and to whoever waits for it."""
+        if not all(child.ready for child in self.children.values() if child.name != "agent"):
+            return
+        pids = {"supervisor": os.getpid()} | {c.name: c.pid for c in self.children.values()}
+        run = RunFile(
+            self.epoch, str(self.endpoint), str(self.config.data_dir), str(self.token_file), pids, self.compat, self.tcp,
+            durability=self.config.durability,
+        )  # fmt: skip
+        run.write(self.config.data_dir / "run.json")
+        if not self.config.private:
+            run.write(default_file())
+        if self.config.compat and not self.compat:
+            return
+        self._say({"run": run.__dict__})
+
+    def _say(self, what: dict[str, Any]) -> None:
+        if self.report is not None:
+            with contextlib.suppress(OSError):
+                os.write(self.report, json.dumps(what).encode() + b"\n")
+                os.close(self.report)
+            self.report = None
+
+
+def _end(pid: int, grace: float) -> None:
+    """SIGTERM, then SIGKILL."""
+    deadline = time.monotonic() + grace
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ChildProcessError):
+            if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                time.sleep(0.005)
+                continue
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
+
+
+def _loopback(text: str, option: str) -> Address:
+    address = parse(text if ":" in text else f"127.0.0.1:{text}")
+    if address.path or not address.loopback:
+        raise InvalidArgument(
+            f"{option} {text}: only loopback addresses are allowed", hint="anything beyond this machine needs TLS, which is not there yet"
+        )
+    return address
+
+
+def release() -> str:
+    from flame.version import __version__
+
+    return __version__
+
+
+def preload() -> None:
+    """Import what the children need, once."""
+    import flame.allocation.process
+    import flame.manager.process
+
+    with contextlib.suppress(ImportError):
+        import uvloop  # noqa: F401
+    zygote.preload()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """`python -m flame.cluster.supervisor OPTIONS-AS-JSON`: how `up --detach` and private clusters start it."""
+    options = json.loads((argv or sys.argv[1:])[0])
+    client, report = options.pop("client_fd", None), options.pop("report_fd", None)
+    config = ClusterConfig(**(options | {"data_dir": Path(options["data_dir"]), "policies": tuple(options.get("policies", ("priority", "drf")))}))
+    supervisor = Supervisor(config, client, report)
+    name_process("flame")
+    preload()
+    try:
+        return supervisor.run()
+    except FlameError as error:
+        print(f"flame: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,336 @@
+"""The session manager's process: a reactor, its journal, the plane's listeners, the connection to the allocator.
+
+Nothing slow runs in its loop. When the store cannot write, everything uncommitted is forgotten and read again from the store; until it can write,
+only what changes nothing is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import secrets
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from flame.core.base.errors import FlameError, StorageCorrupt, StorageFull
+from flame.core.model import messages as m
+from flame.core.model.reactor import Choked, Effect, Joined, Lost, Peer, Received, Recorded, Send
+from flame.core.sessions import records as r
+from flame.core.sessions.reactor import Fetch, Fetched, Sessions, Settings, StorageChanged
+from flame.manager.apps import built_in_apps
+from flame.manager.desk_lines import LocalDesk
+from flame.manager.logbook import LogBook
+from flame.ops.config import ClusterConfig
+from flame.shell.address import Address
+from flame.shell.driver import PROBE_EVERY, Clock, Driver, retryable, rows_of
+from flame.shell.plane import Dialler, Handler, Plane
+from flame.store.memory import MemoryStore
+from flame.store.port import Row, Store
+from flame.store.sqlite import SqliteStore
+
+log = logging.getLogger("flame.manager")
+
+COMPACT_ROWS = 20_000
+"""Control rows behind the snapshot at which a new one is made."""
+COMPACT_CHECK = 30.0
+ALLOCATOR: Peer = 1
+"""The allocator's peer number; connections count from 1000."""
+
+
+@dataclass
+class ManagerConfig:
+    cluster: ClusterConfig
+    address: Address
+    allocator: Address
+    listeners: list[tuple[socket.socket, str]] = field(default_factory=list)
+    """Listening sockets with the token they want ("" for unix sockets), made by the supervisor so that a restart keeps them."""
+    compat: tuple[str, int] | None = None
+    release: str = ""
+    ready: Callable[[int, str | None], None] = lambda epoch, compat: None
+    """Called once the plane is open: epoch, and host:port of the compat listener."""
+
+
+def encode_row(record: r.Record) -> tuple[str, int, bytes]:
+    return r.session_of(record), r.VERSION, r.encode_record(record)
+
+
+def decode_row(row: Row) -> r.Record:
+    """Raises StorageCorrupt for a version or a tag this release does not know."""
+    if row.version != r.VERSION:
+        raise StorageCorrupt(f"row {row.position} has version {row.version}; this release reads {r.VERSION}", hint="upgrade step by step")
+    try:
+        return r.decode_record(row.body)
+    except msgspec.DecodeError as error:
+        raise StorageCorrupt(f"row {row.position} cannot be read: {error}") from None
+
+
+def make_store(cluster: ClusterConfig) -> Store:
+    if cluster.durability == "memory":
+        return MemoryStore()
+    return SqliteStore(cluster.data_dir / "sessions.db", cluster.durability)
+
+
+class ManagerProcess(Handler):
+    """Owns everything above; `run` returns when it is told to stop."""
+
+    def __init__(self, config: ManagerConfig) -> None:
+        self.config = config
+        self.store = make_store(config.cluster)
+        self.plane = Plane(self, first=1000)
+        self.loop = asyncio.get_running_loop()
+        self.clock = Clock()
+        self.logs = LogBook(config.cluster.data_dir / "logs" / "tasks")
+        self.desk = LocalDesk(self)
+        self.allocator = Dialler(config.allocator, self._hello, self._from_allocator, self._allocator_up, self._allocator_down)
+        self.stopping = asyncio.Event()
+        self.sealed = False
+        self.reactor: Sessions
+        self.driver: Driver
+        self._control_rows = 0
+        self._gone: list[tuple[str, int]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- life ------------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        opened = self.store.open(secrets.token_hex(8))
+        if opened.lost:
+            log.warning("the machine went down under `process` durability: a new history %s begins", opened.history)
+        self._load()
+        self._begin(opened.epoch, opened.history)
+        self._register_built_ins()
+        for sock, token in self.config.listeners:
+            await self.plane.serve(sock, token)
+        self.allocator.start()
+        await self.driver.settled()
+        self.config.ready(opened.epoch, None)
+        compat = await self._serve_grpc()
+        if compat:
+            self.config.ready(opened.epoch, compat)
+        self._spawn(self._compact_by_itself())
+        await self.stopping.wait()
+        await self._stop()
+
+    async def _serve_grpc(self) -> str | None:
+        """After the plane: loading grpc takes longer than everything before."""
+        if self.config.compat is None:
+            return None
+        from flame.manager.grpc.server import GrpcServer
+
+        self._grpc = GrpcServer(self.desk)
+        await self._grpc.start(*self.config.compat)
+        return self._grpc.address
+
+    async def _stop(self) -> None:
+        if self.config.compat is not None:
+            await self._grpc.stop()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self.driver.settled(), 5)
+        self.allocator.stop()
+        self.plane.stop()
+        self.driver.stop()
+        for task in self._tasks:
+            task.cancel()
+        self.logs.close()
+        self.store.close()
+
+    def _load(self) -> None:
+        """Snapshot, then what it left on disk, then the rows behind it. Raises StorageCorrupt."""
+        cluster = self.config.cluster
+        settings = Settings(
+            default_resources=cluster.resources, retry_limit=cluster.retry_limits, max_sessions=cluster.max_sessions
+        )
+        self.reactor = Sessions(
+            settings, address=str(self.config.address), release=self.config.release, durability=self.store.durability
+        )
+        self.driver = Driver(
+            self.reactor, self.store, encode=encode_row, send=self._send, close=self._close, perform=self._perform,
+            failed=self._store_failed, loop=self.loop, clock=self.clock,
+        )  # fmt: skip
+        covered, snapshot = self.store.snapshot()
+        now = self.clock()
+        for row in snapshot:
+            self.reactor.handle(Recorded(covered, decode_row(row)), now)
+        missing = self.reactor.missing()
+        for position, row in zip(missing, self.store.read(missing), strict=True):
+            self.reactor.reload(position, decode_row(row))
+        last = covered
+        for row in self.store.rows(covered):
+            record = decode_row(row)
+            self.reactor.handle(Recorded(row.position, record), now)
+            self._note(record, row.position)
+            last = row.position
+        self.reactor.core.position = self.driver.position = last
+
+    def _begin(self, epoch: int, history: str) -> None:
+        self.epoch, self.history = epoch, history
+        self.driver.perform(self.reactor.begin(epoch, history, self.clock()))
+
+    def _register_built_ins(self) -> None:
+        for name, spec in built_in_apps(self.config.cluster.delay_release).items():
+            self.driver.handle(Received(0, 0, m.RegisterApp(name, spec, if_absent=True)))
+
+    def _spawn(self, work: object) -> None:
+        task = self.loop.create_task(work)  # type: ignore[arg-type]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- the plane ---------------------------------------------------------------------------------------------------------
+
+    def joined(self, peer: Peer, hello: m.Hello) -> None:
+        if self.sealed and hello.role == "executor":
+            self.plane.close(peer)  # it keeps what it has and comes again
+            return
+        self.driver.handle(Joined(peer, hello))
+
+    def received(self, peer: Peer, request: int, message: m.Message) -> None:
+        kind = type(message)
+        if kind is m.GetLogs:
+            lines = self.logs.read(message.session, message.no)  # type: ignore[attr-defined]
+            self._send(Send(peer, m.LogList(tuple(lines)), request, 0))
+            return
+        if kind is m.LogLine:
+            self.logs.write(message)  # type: ignore[arg-type]
+        elif self.sealed and kind not in READS:
+            full = self.reactor.core.storage
+            self._send(Send(peer, m.Failure("storage_full", full, "free some space; the engine goes on by itself"), request, 0))
+            return
+        self.driver.handle(Received(peer, request, message))
+
+    def lost(self, peer: Peer) -> None:
+        self.driver.handle(Lost(peer))
+
+    def choked(self, peer: Peer, full: bool) -> None:
+        self.driver.handle(Choked(peer, full))
+
+    def _send(self, send: Send) -> None:
+        if send.peer == ALLOCATOR:
+            self.allocator.send(send.message, send.request)
+        elif send.peer in self.desk.lines:
+            self.desk.lines[send.peer].deliver(send.request, send.message)
+        else:
+            message = send.message
+            if type(message) is m.Status:
+                message = msgspec.structs.replace(message, memory=resident_bytes())
+            self.plane.send(send.peer, message, send.request)
+
+    def _close(self, peer: Peer, reason: str) -> None:
+        log.warning("peer %d dropped: %s", peer, reason)
+        self.plane.close(peer)
+
+    def _perform(self, effect: Effect) -> None:
+        assert isinstance(effect, Fetch), f"no way to do {effect}"
+        self._spawn(self._fetch(effect))
+
+    async def _fetch(self, effect: Fetch) -> None:
+        driver = self.driver
+        await driver.settled()
+        rows = await asyncio.to_thread(self.store.read, effect.positions)
+        if driver is self.driver:
+            driver.handle(Fetched(effect.token, tuple(decode_row(row) for row in rows)))
+
+    # -- the allocator -------------------------------------------------------------------------------------------------------
+
+    def _hello(self) -> m.Hello:
+        return m.Hello("manager", client_id=f"manager-{self.epoch}")
+
+    def _allocator_up(self) -> None:
+        self.driver.handle(Joined(ALLOCATOR, m.Hello("allocator")))
+
+    def _allocator_down(self) -> None:
+        self.driver.handle(Lost(ALLOCATOR))
+
+    def _from_allocator(self, request: int, message: m.Message) -> None:
+        self.driver.handle(Received(ALLOCATOR, request, message))
+
+    # -- the store -----------------------------------------------------------------------------------------------------------
+
+    def _note(self, record: r.Record, position: int) -> None:
+        if isinstance(record, r.SessionDeleted):
+            self._gone.append((record.id, position))
+
+    def _store_failed(self, error: FlameError) -> None:
+        """Drop the memory, read it again; answer only reads until a probe can write. Anything but a full disk ends the process."""
+        if not retryable(error):
+            log.critical("the store failed: %s", error)
+            self.stopping.set()
+            raise error
+        self.loop.call_soon(self._reload, error)
+
+    def _reload(self, error: StorageFull) -> None:
+        old = self.driver
+        for connection in list(self.plane.connections.values()):
+            if connection.transport is not None:
+                connection.transport.abort()
+        self.desk.drop()
+        old.stop()
+        self._gone.clear()
+        self._load()
+        core = self.reactor.core
+        core.epoch, core.history = self.epoch, self.history
+        self.sealed = True
+        self.driver.handle(StorageChanged(f"storage full: {error.message}"))
+        self._spawn(self._probe())
+
+    async def _probe(self) -> None:
+        while self.sealed:
+            await asyncio.sleep(PROBE_EVERY)
+            with contextlib.suppress(StorageFull):
+                await asyncio.to_thread(self.store.probe)
+                self.sealed = False
+        log.warning("the store can write again")
+        self.driver.handle(StorageChanged("ok"))
+        self._begin(self.epoch, self.history)
+        self._register_built_ins()
+        for connection in list(self.plane.connections.values()):
+            self.plane.close(connection.peer)
+        if self.allocator.connected:
+            self._allocator_up()
+
+    async def _compact_by_itself(self) -> None:
+        while True:
+            await asyncio.sleep(COMPACT_CHECK)
+            if not self.sealed and self.driver.position - self._covered() > COMPACT_ROWS:
+                await self.compact()
+
+    def _covered(self) -> int:
+        return self.store.snapshot()[0]
+
+    async def compact(self) -> None:
+        """Write a snapshot of now and drop the control rows it covers, while everything goes on."""
+        await self.driver.settled()
+        position, records = self.driver.position, self.reactor.snapshot()
+        gone, self._gone = self._gone, []
+        rows = rows_of(records, encode_row)
+        try:
+            await asyncio.to_thread(self.store.save_snapshot, position, rows, gone)
+        except FlameError as error:
+            self._gone = gone + self._gone
+            log.warning("no snapshot: %s", error)
+
+
+READS = frozenset((
+    m.GetSession, m.ListSessions, m.GetTask, m.ListTasks, m.GetApp, m.ListApps, m.ListNodes, m.ListExecutors, m.GetStatus,
+    m.Explain, m.WatchTask, m.Unwatch, m.GetLogs,
+))  # fmt: skip
+"""What is answered while the store cannot write."""
+
+
+def resident_bytes() -> int:
+    """Memory of this process, 0 where it cannot be told."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+    except (OSError, ValueError):
+        return 0
+
+
+def trim_memory() -> None:
+    """Give freed memory back to the system (glibc keeps it otherwise)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

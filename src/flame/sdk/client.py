@@ -1,0 +1,200 @@
+"""A client of one cluster."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+
+from flame.core.base.errors import AlreadyExists, FlameError, InvalidArgument
+from flame.core.base.ids import session_id
+from flame.core.base.quantity import parse_resources
+from flame.core.model import messages as m
+from flame.core.peers.client import ClientPeer
+from flame.sdk.link import Link
+from flame.sdk.session import Session
+from flame.shell.address import Address
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from flame.sdk.local import PrivateCluster
+    from flame.sdk.service import FlameService
+
+M = TypeVar("M", bound=m.Message)
+NATIVE = "flame.native=1"
+
+
+class Client:
+    """Made by `flame.connect`. Threads may share it; after a fork the child needs its own."""
+
+    def __init__(self, address: Address, token: str = "", private: PrivateCluster | None = None) -> None:
+        self.endpoint = str(address)
+        self.private = private
+        self.link = Link(
+            address, ClientPeer(f"client-{secrets.token_hex(8)}", token), private.alive if private else lambda: True
+        )
+
+    # -- sessions --------------------------------------------------------------------------------------------------------
+
+    def session(
+        self,
+        app: str | type[FlameService],
+        *,
+        id: str | None = None,
+        common_data: bytes | None = None,
+        priority: int = 0,
+        resources: str | Mapping[str, int] | None = None,
+        min_instances: int = 0,
+        max_instances: int | None = None,
+        timeout: float | None = None,
+        wait_timeout: float | None = None,
+        retries: int = 0,
+        backoff: float = 0.1,
+        detached: bool = False,
+    ) -> Session:
+        """Create a session of an application (a registered name, or a FlameService class, which is registered by itself).
+
+        resources: of one executor, such as "cpu=1,mem=1g" (None: the cluster's default); timeout: seconds one task may run; wait_timeout: seconds
+        it may wait before it first starts; retries: attempts after the first failed one, `backoff` seconds apart, doubling; detached: the session
+        survives this client (others close 60 s after it is gone).
+        Raises NotFound for an unknown application, AlreadyExists, InvalidArgument.
+        """
+        name = app if isinstance(app, str) else self._register_class(app)
+        spec = self._spec(
+            name, common_data=common_data, priority=priority, resources=resources, min_instances=min_instances,
+            max_instances=max_instances, timeout=timeout, wait_timeout=wait_timeout, retries=retries, backoff=backoff, detached=detached,
+        )  # fmt: skip
+        chosen = id if id is not None else session_id(name[:100], secrets.randbelow)
+        try:
+            info = self._ask(m.OpenSession(chosen, spec, "create", owned=not detached), m.SessionInfo)
+        except AlreadyExists:
+            if id is not None:
+                raise
+            # Our own id: the first answer was lost with its connection.
+            info = self._ask(m.GetSession(chosen), m.SessionInfo)
+        return Session(self.link, info, owned=not detached)
+
+    def _spec(self, application: str, *, resources: str | Mapping[str, int] | None, common_data: bytes | None, **more: Any) -> m.SessionSpec:
+        if common_data is not None and not isinstance(common_data, bytes):
+            raise InvalidArgument(f"common_data is bytes or None, not {type(common_data).__name__}")
+        for key in ("priority", "min_instances", "max_instances", "retries"):
+            value = more.get(key)
+            if value is not None and (not isinstance(value, int) or value < 0):
+                raise InvalidArgument(f"{key}={value!r}; a number from 0 on")
+        sizes = parse_resources(resources) if isinstance(resources, str) else dict(resources or {})
+        return m.SessionSpec(application, common_data, resources=sizes, **more)
+
+    def open_session(self, id: str, app: str | None = None, **options: Any) -> Session:
+        """Join an open session; with `app` (and the options of `session`) create it when it is not there.
+
+        Raises NotFound, SessionClosed, SpecMismatch (naming the first field that differs)."""
+        spec = None
+        if app is not None:
+            common = options.pop("common_data", None)
+            spec = self._spec(app, resources=options.pop("resources", None), common_data=common, **options)
+        info = self._ask(m.OpenSession(id, spec, "either" if spec else "open"), m.SessionInfo)
+        return Session(self.link, info, owned=False)
+
+    def get_session(self, id: str) -> m.SessionInfo:
+        """By id or numeric alias. Raises NotFound."""
+        return self._ask(m.GetSession(str(id)), m.SessionInfo)
+
+    def list_sessions(self) -> list[m.SessionInfo]:
+        return list(self._ask(m.ListSessions(), m.SessionList).sessions)
+
+    def close_session(self, id: str, mode: str = "drain", timeout: float | None = None) -> m.SessionInfo:
+        """See `Session.close`."""
+        return self._ask(m.CloseSession(self.get_session(id).id, mode), m.SessionInfo, timeout)
+
+    def delete_session(self, id: str) -> m.SessionInfo:
+        """A closed session with its tasks. Raises NotFound, InvalidState for an open one."""
+        return self._ask(m.DeleteSession(self.get_session(id).id), m.SessionInfo)
+
+    # -- applications ------------------------------------------------------------------------------------------------------
+
+    def register(
+        self,
+        name: str,
+        spec: m.AppSpec | None = None,
+        *,
+        service: str | None = None,
+        path: str = ".",
+        env: Mapping[str, str] | None = None,
+        if_absent: bool = False,
+    ) -> None:
+        """Register an application: `service="module:Class"` found under `path`, or a whole AppSpec. Raises AlreadyExists."""
+        if (spec is None) == (service is None):
+            raise InvalidArgument("register takes either spec or service")
+        if service is not None:
+            if ":" not in service:
+                raise InvalidArgument(f"service={service!r}; module:Class")
+            environment = {"FLAME_SERVICE": service, "FLAME_SERVICE_PATH": str(Path(path).resolve())} | dict(env or {})
+            spec = m.AppSpec(labels=(NATIVE,), environments=environment)
+        assert spec is not None
+        self._ask(m.RegisterApp(name, spec, if_absent), m.Done)
+
+    def _register_class(self, service: type[FlameService]) -> str:
+        from flame.sdk.pickled import class_app
+
+        name, spec = class_app(service)
+        self.register(name, spec, if_absent=True)
+        return name
+
+    def update_app(self, name: str, spec: m.AppSpec) -> None:
+        """Raises NotFound, AppInUse."""
+        self._ask(m.UpdateApp(name, spec), m.Done)
+
+    def unregister(self, name: str) -> None:
+        """The application with its closed sessions. Raises NotFound, AppInUse."""
+        self._ask(m.UnregisterApp(name), m.Done)
+
+    def get_app(self, name: str) -> m.AppInfo:
+        return self._ask(m.GetApp(name), m.AppInfo)
+
+    def list_apps(self) -> list[m.AppInfo]:
+        return list(self._ask(m.ListApps(), m.AppList).apps)
+
+    # -- the cluster -------------------------------------------------------------------------------------------------------
+
+    def list_nodes(self) -> list[m.NodeInfo]:
+        return list(self._ask(m.ListNodes(), m.NodeList).nodes)
+
+    def list_executors(self) -> list[m.ExecutorInfo]:
+        return list(self._ask(m.ListExecutors(), m.ExecutorList).executors)
+
+    def status(self) -> m.Status:
+        return self._ask(m.GetStatus(), m.Status)
+
+    def explain(self, object: str) -> m.Explanation:
+        """Why does a session, or a task (`session/no`), wait?"""
+        return self._ask(m.Explain(object), m.Explanation)
+
+    def logs(self, session: str, no: int = 0) -> list[m.LogLine]:
+        """What a task (0: all tasks of the session) printed."""
+        return list(self._ask(m.GetLogs(self.get_session(session).id, no), m.LogList).lines)
+
+    def _ask(self, message: m.Message, kind: type[M], timeout: float | None = 60.0) -> M:
+        answer = self.link.ask(message, timeout)
+        if not isinstance(answer, kind):
+            raise FlameError(f"{type(message).__name__} was answered by {type(answer).__name__}")
+        return answer
+
+    def close(self) -> None:
+        """Futures without a result fail with Unavailable; a private cluster ends."""
+        self.link.close()
+        if self.private is not None:
+            self.private.stop()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Client {self.endpoint}>"
+
+

@@ -1,0 +1,474 @@
+"""A client's connection: one I/O thread, one callback thread, and the window of `core.peers.client`.
+
+The caller's thread sends by itself when nothing is in flight (a lone task leaves at once, without a thread switch) and when it has
+filled a good frame; otherwise the I/O thread sends what has gathered whenever it comes by.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import queue
+import select
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
+from typing import Any
+
+from flame.core.base.errors import BY_CODE, ClientForked, FlameError, HistoryLost, ProtocolError, Unavailable
+from flame.core.model import messages as m
+from flame.core.model.messages import Message
+from flame.core.model.states import ResultCode
+from flame.core.peers.client import ClientPeer
+from flame.sdk.failures import error_from
+from flame.shell.address import Address, connect
+from flame.wire.codec import Deframer, decode, frame
+
+log = logging.getLogger("flame.client")
+
+SUBMIT = 1 << 40
+"""Request numbers of Submit frames start here: a refusal names its frame."""
+GOOD_FRAME = 1024
+"""Waiting tasks at which the caller's thread sends a frame itself."""
+RECONNECT = 30.0
+"""Seconds a client looks for its cluster before futures fail with Unavailable."""
+RETRY = 0.25
+_READ = 1 << 20
+
+
+class Link:
+    """Connection `peer` over `address`. `alive`: for private clusters, does the supervisor still run?"""
+
+    def __init__(self, address: Address, peer: ClientPeer, alive: Callable[[], bool] = lambda: True, reconnect: float = RECONNECT) -> None:
+        self.address, self.peer, self.alive, self.reconnect_for = address, peer, alive, reconnect
+        self.welcome: m.Welcome | None = None
+        self.lock = threading.RLock()
+        self.closed = False
+        self.broken: FlameError | None = None
+        self.idle = False
+        self.streams: dict[tuple[str, int], Callable[[m.Streamed], None]] = {}
+        self.on_stream: Callable[[m.Streamed], None] = lambda item: None
+        self._pid = os.getpid()
+        self._sock: socket.socket | None = None
+        self._out: deque[memoryview] = deque()
+        self._deframer = Deframer()
+        self._numbers = itertools.count(1)
+        self._asked: dict[int, tuple[Message, queue.SimpleQueue[Message | FlameError], bool]] = {}
+        self._watches: dict[int, tuple[m.WatchTask, Callable[[m.TaskChanged], None]]] = {}
+        self._resumes: dict[int, str] = {}
+        self._again: list[tuple[float, m.Submit]] = []
+        self._calls: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._caller: threading.Thread | None = None
+        self._wake_r, self._wake_w = os.pipe()
+        os.set_blocking(self._wake_r, False)
+        os.set_blocking(self._wake_w, False)
+        self.room = threading.Condition(self.lock)
+        self._connect_first()
+        self._thread = threading.Thread(target=self._run, name="flame-io", daemon=True)
+        self._thread.start()
+
+    # -- used by callers -----------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raises what stands in the way of any call."""
+        if self._pid != os.getpid():
+            raise ClientForked("this client was made before a fork", hint="call flame.connect() in the child process")
+        if self.broken is not None:
+            raise self.broken
+        if self.closed:
+            raise Unavailable("this client is closed")
+
+    def ask(self, message: Message, timeout: float | None = 60.0) -> Message:
+        """One request, its answer. Raises the FlameError answered, or Unavailable."""
+        self.check()
+        slot: queue.SimpleQueue[Message | FlameError] = queue.SimpleQueue()
+        number = next(self._numbers)
+        with self.lock:
+            self._asked[number] = (message, slot, False)
+            self._send(frame(message, number))
+        try:
+            answer = slot.get(timeout=timeout)
+        except queue.Empty:
+            self._asked.pop(number, None)
+            raise Unavailable(f"no answer to {type(message).__name__} within {timeout:g} s") from None
+        except BaseException:
+            self._asked.pop(number, None)
+            raise
+        if isinstance(answer, FlameError):
+            raise answer
+        return answer
+
+    def kick(self) -> None:
+        """Tasks were queued: send now if that is cheap, else see that the I/O thread does."""
+        if self.idle and self.lock.acquire(False):
+            try:
+                if not self.busy():
+                    self._pump()
+                    return
+            finally:
+                self.lock.release()
+        if self.idle:
+            self.idle = False
+            self.wake()
+
+    def pump_here(self) -> None:
+        """From the caller's thread, when a good frame is waiting."""
+        if self.lock.acquire(False):
+            try:
+                self._pump()
+            finally:
+                self.lock.release()
+
+    def busy(self) -> bool:
+        """Is anything of ours in flight?"""
+        return any(w.unacked or w.waiting for w in self.peer.windows.values())
+
+    def wake(self) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._wake_w, b"\0")
+
+    def watch(self, session: str, no: int, hook: Callable[[m.TaskChanged], None]) -> int:
+        number = next(self._numbers)
+        message = m.WatchTask(session, no, number)
+        self._watches[number] = (message, hook)
+        self.ask(message)
+        return number
+
+    def unwatch(self, number: int) -> None:
+        if self._watches.pop(number, None) is not None and not self.closed:
+            with contextlib.suppress(FlameError):
+                self.ask(m.Unwatch(number))
+
+    def call(self, work: Callable[[], object]) -> None:
+        """Run on the callback thread."""
+        if self._caller is None:
+            self._caller = threading.Thread(target=self._call_all, name="flame-callbacks", daemon=True)
+            self._caller.start()
+        self._calls.put(work)
+
+    @property
+    def in_callback(self) -> bool:
+        return threading.current_thread() in (self._caller, self._thread)
+
+    def close(self) -> None:
+        """Futures that have no result yet fail with Unavailable."""
+        if self.closed:
+            return
+        self.closed = True
+        self.wake()
+        if self._pid == os.getpid() and threading.current_thread() is not self._thread:
+            self._thread.join(2)
+        self._calls.put(None)
+        with self.lock:
+            self._fail_all(Unavailable("this client is closed"))
+
+    # -- sending (lock held) ---------------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        self.peer.pump()
+        for message in self.peer.drain():
+            request = 0
+            if type(message) is m.Submit:
+                request = SUBMIT + message.seq
+            elif type(message) is m.Resume:
+                request = next(self._numbers)
+                self._resumes[request] = message.session
+            self._out.append(memoryview(frame(message, request)))
+        self._write()
+
+    def _send(self, data: bytes) -> None:
+        self._out.append(memoryview(data))
+        self._write()
+
+    def _write(self) -> None:
+        """As much as the socket takes; the I/O thread sends the rest when it can."""
+        sock = self._sock
+        if sock is None:
+            return
+        while self._out:
+            try:
+                sent = sock.send(self._out[0])
+            except BlockingIOError:
+                self.wake()
+                return
+            except OSError:
+                return  # the reader notices
+            if sent == len(self._out[0]):
+                self._out.popleft()
+            else:
+                self._out[0] = self._out[0][sent:]
+
+    # -- the I/O thread ----------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self.closed:
+                if self._sock is None and not self._reconnect():
+                    break
+                self._turn()
+        except Exception as error:  # a bug here must not leave futures waiting for ever
+            log.exception("the client's I/O thread failed")
+            self._break(Unavailable(f"the client failed: {error}"))
+        finally:
+            if self._sock is not None:
+                self._sock.close()
+                self._sock = None
+
+    def _turn(self) -> None:
+        with self.lock:
+            self._resend_due()
+            self._pump()
+            want_write = bool(self._out)
+            full = self.peer.full
+        self.idle = True
+        if not full and not want_write and any(w.queue for w in self.peer.windows.values()):
+            self.idle = False
+            return
+        sock = self._sock
+        assert sock is not None
+        try:
+            readable, _, _ = select.select((sock, self._wake_r), (sock,) if want_write else (), (), RETRY if self._again else None)
+        except (OSError, ValueError):
+            readable = [sock]
+        self.idle = False
+        if self._wake_r in readable:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._wake_r, 4096)
+        if sock in readable:
+            self._read(sock)
+
+    def _read(self, sock: socket.socket) -> None:
+        try:
+            data = sock.recv(_READ)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._lost()
+            return
+        try:
+            for envelope in self._deframer.feed(data):
+                request, message = decode(envelope)
+                self._take(request, message)
+        except ProtocolError as error:
+            log.warning("%s", error)
+            self._lost()
+
+    def _take(self, request: int, message: Message) -> None:
+        kind = type(message)
+        if kind is m.Results or kind is m.Submitted:
+            with self.lock:
+                self.peer.receive(message)
+                if kind is m.Submitted:
+                    self.room.notify_all()
+        elif request >= SUBMIT and kind is m.Failure:
+            self._refused(request - SUBMIT, message)  # type: ignore[arg-type]
+        elif request in self._resumes:
+            self._resumed(self._resumes.pop(request), message)
+        elif request:
+            asked = self._asked.pop(request, None)
+            if asked is not None:
+                asked[1].put(error_of(message) if kind is m.Failure else message)  # type: ignore[arg-type]
+        elif kind is m.LogLine:
+            self.call(lambda: print_line(message))  # type: ignore[arg-type]
+        elif kind is m.Streamed:
+            self.on_stream(message)  # type: ignore[arg-type]
+        elif kind is m.TaskChanged:
+            self._changed(message)  # type: ignore[arg-type]
+        elif kind is m.Failure:
+            self._break(error_of(message))  # type: ignore[arg-type]
+
+    def _resumed(self, session: str, message: Message) -> None:
+        """The session may be gone by now: who waits for it hears so."""
+        if isinstance(message, m.Failure):
+            with self.lock:
+                self.fail(self.peer.windows[session].abandon(), error_of(message))
+                self.room.notify_all()
+
+    def _changed(self, message: m.TaskChanged) -> None:
+        found = self._watches.get(message.watch)
+        if found is not None:
+            if message.task is None or message.task.state >= 2:
+                self._watches.pop(message.watch, None)
+            self.call(lambda: found[1](message))
+
+    def _refused(self, seq: int, failure: m.Failure) -> None:
+        """A frame was not taken: later again, or never."""
+        error = error_of(failure)
+        with self.lock:
+            for window in self.peer.windows.values():
+                for submit, _ in window.unacked:
+                    if submit.seq == seq:
+                        if error.retryable:
+                            self._again.append((time.monotonic() + RETRY, submit))
+                        else:
+                            self.fail(self.peer.refuse(window.id), error)
+                            self.room.notify_all()
+                        return
+
+    def _resend_due(self) -> None:
+        now = time.monotonic()
+        due = [s for at, s in self._again if at <= now]
+        if due:
+            self._again = [(at, s) for at, s in self._again if at > now]
+            for submit in sorted(due, key=lambda s: s.seq):
+                self._out.append(memoryview(frame(submit, SUBMIT + submit.seq)))
+
+    # -- results -----------------------------------------------------------------------------------------------------------
+
+    def resolver(self, session: str) -> Callable[[Sequence[Any], bytes, Sequence[bytes | None], int], None]:
+        def resolve(futures: Sequence[Any], codes: bytes, payloads: Sequence[bytes | None], first: int) -> None:
+            if codes:
+                self._resolve_mixed(session, futures, codes, payloads, first)
+                return
+            told = []
+            for future, payload in zip(futures, payloads, strict=True):
+                future._result = payload
+                future._state = FINISHED
+                if future._cond is not None:
+                    told.append(future)
+            self._tell(told)
+
+        return resolve
+
+    def _resolve_mixed(self, session: str, futures: Sequence[Any], codes: bytes, payloads: Sequence[bytes | None], first: int) -> None:
+        for i, future in enumerate(futures):
+            code = codes[i]
+            if code == ResultCode.SUCCEED:
+                future._result = payloads[i]
+                future._state = FINISHED
+            elif code == ResultCode.CANCELLED:
+                future._state = CANCELLED_AND_NOTIFIED
+            else:
+                future._exception = error_from(payloads[i] or b"", session, first + i)
+                future._state = FINISHED
+        self._tell([f for f in futures if f._cond is not None])
+
+    def _tell(self, futures: list[Any]) -> None:
+        for future in futures:
+            if future._settle():
+                self.call(future._call_hooks)
+
+    def fail(self, futures: Sequence[Any], error: FlameError) -> None:
+        for future in futures:
+            if not future.done():
+                future._exception = error
+                future._state = FINISHED
+        self._tell([f for f in futures if f._cond is not None])
+
+    # -- connections ---------------------------------------------------------------------------------------------------------
+
+    def _connect_first(self) -> None:
+        """In the caller's thread: an endpoint that is not there is an error at once. Raises Unavailable and what the cluster answers."""
+        try:
+            self._greet(connect(self.address, timeout=10))
+        except OSError as error:
+            raise Unavailable(f"no cluster answers at {self.address}: {error.strerror or error}", hint="is it running? `flame status`") from None
+
+    def _greet(self, sock: socket.socket) -> None:
+        """Hello and Welcome, blocking."""
+        sock.settimeout(10)
+        try:
+            sock.sendall(frame(self.peer.hello()))
+            deframer = Deframer()
+            messages: list[tuple[int, Message]] = []
+            while not messages:
+                data = sock.recv(_READ)
+                if not data:
+                    raise OSError(0, "the connection was closed before a welcome")
+                messages += [decode(e) for e in deframer.feed(data)]
+            first = messages[0][1]
+            if isinstance(first, m.Failure):
+                raise error_of(first)
+            if not isinstance(first, m.Welcome):
+                raise ProtocolError(f"a cluster that answers with {type(first).__name__}")
+        except BaseException:
+            sock.close()
+            raise
+        sock.setblocking(False)
+        with self.lock:
+            self._deframer, self._sock, self.welcome = deframer, sock, first
+            self._out.clear()
+            self.peer.joined(first)
+            for number, (message, _, _) in sorted(self._asked.items()):
+                self._out.append(memoryview(frame(message, number)))
+            for number, (message, slot, _) in self._asked.items():
+                self._asked[number] = (message, slot, True)
+            for watch, _ in self._watches.values():
+                number = next(self._numbers)
+                self._asked[number] = (watch, queue.SimpleQueue(), False)
+                self._out.append(memoryview(frame(watch, number)))
+            self._pump()
+        for request, message in messages[1:]:
+            self._take(request, message)
+
+    def _lost(self) -> None:
+        with self.lock:
+            if self._sock is not None:
+                self._sock.close()
+                self._sock = None
+            self.peer.lost()
+            self._out.clear()
+            self._again.clear()
+
+    def _reconnect(self) -> bool:
+        deadline, pause = time.monotonic() + self.reconnect_for, 0.005
+        while not self.closed:
+            try:
+                self._greet(connect(self.address, timeout=5))
+                return True
+            except OSError as error:
+                if time.monotonic() > deadline or not self.alive():
+                    self._break(Unavailable(f"the cluster at {self.address} is gone: {error.strerror or error}"))
+                    return False
+                time.sleep(pause)
+                pause = min(pause * 1.5, 0.1)
+            except FlameError as error:
+                self._break(error)
+                return False
+        return False
+
+    def _break(self, error: FlameError) -> None:
+        """There is no going on: everything that waits gets the reason."""
+        self.broken = error
+        if not isinstance(error, HistoryLost | Unavailable):
+            log.warning("connection refused: %s", error)
+        with self.lock:
+            self._fail_all(error)
+            self.room.notify_all()
+        self.closed = True
+
+    def _fail_all(self, error: FlameError) -> None:
+        for window in self.peer.windows.values():
+            self.fail(window.abandon(), error)
+        asked, self._asked = self._asked, {}
+        for _, slot, _ in asked.values():
+            slot.put(error)
+
+    def _call_all(self) -> None:
+        while (work := self._calls.get()) is not None:
+            try:
+                work()
+            except Exception:
+                log.exception("a callback failed")
+
+
+def error_of(failure: m.Failure) -> FlameError:
+    """The class the other side raised."""
+    return BY_CODE.get(failure.code, FlameError)(failure.message, hint=failure.hint)
+
+
+def print_line(line: m.LogLine) -> None:
+    """What a task printed, with task and session named."""
+    stream = sys.stderr if line.stream == "err" else sys.stdout
+    with contextlib.suppress(Exception):
+        print(f"[{line.session}/{line.no}] {line.text}", file=stream, flush=True)
+
+

@@ -1,0 +1,221 @@
+"""Runs a reactor: apply -> journal -> tell.
+
+Events are applied the moment they arrive. What they persist joins the open batch; sends that promise something wait for the batch to be committed;
+hand-outs leave at once. While one batch is being committed the next one fills: group commit without a timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from flame.core.base.errors import Fenced, FlameError, StorageFull
+from flame.core.model.reactor import Close, Effect, Event, Peer, Persist, Send, Ticked
+from flame.store.port import Row, Store
+
+log = logging.getLogger("flame.driver")
+
+INLINE_BYTES = 64 * 1024
+"""Under `process` durability a batch up to this size is committed in the loop: cheaper than a thread switch."""
+PROBE_EVERY = 0.25
+"""Seconds between attempts to write again after the store was full."""
+
+
+class Reactor(Protocol):
+    def handle(self, event: Event, now: float) -> list[Effect]: ...
+    def deadline(self) -> float | None: ...
+
+
+class Clock:
+    """Seconds since the epoch that never go back: the wall at start plus the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._base = time.time() - time.monotonic()
+
+    def __call__(self) -> float:
+        return self._base + time.monotonic()
+
+
+class _Batch:
+    __slots__ = ("bytes", "rows", "sends")
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.sends: list[Send] = []
+        self.bytes = 0
+
+
+class Driver:
+    """One reactor, one store, one loop.
+
+    encode: record -> (owning session or "", version, body). send, close: to a peer. perform: every other effect.
+    failed: called when the store cannot go on (StorageFull, Fenced, ...); the process then drops its memory and starts again.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        store: Store,
+        *,
+        encode: Callable[[Any], tuple[str, int, bytes]],
+        send: Callable[[Send], None],
+        close: Callable[[Peer, str], None],
+        perform: Callable[[Effect], None],
+        failed: Callable[[FlameError], None],
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self.reactor, self.store, self.loop = reactor, store, loop
+        self.clock = clock or Clock()
+        self.position = 0
+        self._encode, self._send, self._close, self._perform, self._failed = encode, send, close, perform, failed
+        self._open = _Batch()
+        self._flying: _Batch | None = None
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        self._stopped = False
+        self._work: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._drained: list[asyncio.Future[None]] = []
+        self.batches = 0
+
+    # -- events --------------------------------------------------------------------------------------------------------
+
+    def handle(self, event: Event) -> None:
+        """Apply an event now and do what it asks for."""
+        if self._stopped:
+            return
+        self.perform(self.reactor.handle(event, self.clock()))
+
+    def perform(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            kind = type(effect)
+            if kind is Send:
+                if effect.when and (self._flying is not None or self._open.rows):  # type: ignore[attr-defined]
+                    self._open.sends.append(effect)  # type: ignore[arg-type]
+                else:
+                    self._send(effect)  # type: ignore[arg-type]
+            elif kind is Persist:
+                self._persist(effect.record)  # type: ignore[attr-defined]
+            elif kind is Close:
+                self._close(effect.peer, effect.reason)  # type: ignore[attr-defined]
+            else:
+                self._perform(effect)
+        self._arm()
+
+    def _persist(self, record: Any) -> None:
+        self.position += 1
+        session, version, body = self._encode(record)
+        self._open.rows.append(Row(self.position, session, version, body))
+        self._open.bytes += len(body)
+        if not self._scheduled and self._flying is None:
+            self._scheduled = True
+            self.loop.call_soon(self._commit)
+
+    def _arm(self) -> None:
+        due = self.reactor.deadline()
+        if due is None or (self._timer is not None and self._due <= due):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = due
+        self._timer = self.loop.call_later(max(0.0, due - self.clock()), self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.handle(Ticked())
+
+    # -- commits -------------------------------------------------------------------------------------------------------
+
+    def _commit(self) -> None:
+        self._scheduled = False
+        batch = self._open
+        if self._stopped or self._flying is not None or not batch.rows:
+            return
+        self._open, self._flying = _Batch(), batch
+        if self.store.durability != "power" and batch.bytes < INLINE_BYTES:
+            self._finish(batch, self._append(batch))
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write, name="flame-journal", daemon=True)
+            self._thread.start()
+        self._work.put(batch)
+
+    def _append(self, batch: _Batch) -> FlameError | None:
+        try:
+            self.store.append(batch.rows)
+        except FlameError as error:
+            return error
+        return None
+
+    def _write(self) -> None:
+        while (batch := self._work.get()) is not None:
+            error = self._append(batch)
+            try:
+                self.loop.call_soon_threadsafe(self._finish, batch, error)
+            except RuntimeError:  # the loop is closed: nobody waits
+                return
+
+    def _finish(self, batch: _Batch, error: FlameError | None) -> None:
+        """Committed: say what waited for it. Not committed: nothing of it is true any more."""
+        self._flying = None
+        if self._stopped:
+            return
+        if error is not None:
+            self._stopped = True
+            log.error("journal: %s", error)
+            self._failed(error)
+            return
+        self.batches += 1
+        for send in batch.sends:
+            self._send(send)
+        if self._open.rows:
+            self._commit()
+        else:
+            waiting, self._open.sends = self._open.sends, []
+            for send in waiting:
+                self._send(send)
+            for future in self._drained:
+                if not future.done():
+                    future.set_result(None)
+            self._drained.clear()
+
+    async def settled(self) -> None:
+        """Wait until everything persisted so far is committed."""
+        if self._open.rows or self._flying is not None:
+            future: asyncio.Future[None] = self.loop.create_future()
+            self._drained.append(future)
+            await future
+
+    @property
+    def uncommitted(self) -> bool:
+        return bool(self._open.rows) or self._flying is not None
+
+    def stop(self) -> None:
+        """No more events; the writer thread ends after the batch it has."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._work.put(None)
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(10)
+
+
+def retryable(error: FlameError) -> bool:
+    """May the process go on after dropping its memory? Not when somebody else has the store."""
+    return isinstance(error, StorageFull) and not isinstance(error, Fenced)
+
+
+def rows_of(records: Sequence[Any], encode: Callable[[Any], tuple[str, int, bytes]]) -> list[Row]:
+    """Snapshot rows: positions are given by the store."""
+    out = []
+    for record in records:
+        _, version, body = encode(record)
+        out.append(Row(0, "", version, body))
+    return out
