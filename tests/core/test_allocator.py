@@ -406,6 +406,7 @@ def test_late_and_unknown_reports_change_nothing(world):
     world.tell(agent, PlacementStarted("x", 1), PlacementExited("x"), Heartbeat("other", 0.0), ReleaseNode("other"))
     world.tell(manager, DemandGone("x"), ExecutorChanged("x", "s", 4))
     assert world.allocator.book.placements == {}
+    assert [effect.peer for effect in world.effects if isinstance(effect, Close)] == [agent]
 
 
 def test_events_are_bounded():

@@ -89,7 +89,7 @@ class Manager(Server):
     # -- apply -> journal -> tell
 
     def feed(self, event: Event) -> None:
-        if self.alive:
+        if self.alive and self.listening:
             self._perform(self.reactor.handle(event, self.now))
 
     def deadline(self) -> float | None:
@@ -168,7 +168,7 @@ class Manager(Server):
     def choke(self, seconds: float) -> None:
         """Some client reads slowly for a while."""
         for peer, hello in list(self.reactor.core.peers.items()):
-            if hello.role == "client":
+            if hello.role == "client" and peer in self.links:
                 self.feed(Choked(peer, True))
                 self.after(seconds, self._clear, peer)
 

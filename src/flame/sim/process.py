@@ -41,9 +41,11 @@ class Process:
         self.world.clock.trace(self.name, "is killed")
         self.life += 1
         self.alive = self.listening = False
-        links, self.links = self.links, {}
-        for link, side in links.values():
-            link.died(side)
+        self.links.clear()
+        for link in self.world.network.links:  # those whose Hello is still on its way included
+            for side in (0, 1):
+                if link.ends[side] is self:
+                    link.died(side)
 
     def after(self, delay: float, call: Callable[..., None], *args: Any) -> None:
         """A timer of this life."""

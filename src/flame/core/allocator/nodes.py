@@ -6,7 +6,7 @@ from flame.core.allocator.placements import adopt, end, stop
 from flame.core.allocator.records import NodeReleased, NodeSeen
 from flame.core.allocator.state import Book, Node
 from flame.core.model.messages import Heartbeat, NodeInfo, RegisterNode, ReleaseNode
-from flame.core.model.reactor import Peer
+from flame.core.model.reactor import Close, Peer
 from flame.core.model.resources import Gpu, interned, occupy
 from flame.core.model.states import NodeState
 
@@ -55,7 +55,11 @@ def register(book: Book, peer: Peer, message: RegisterNode) -> None:
 
 def beat(book: Book, peer: Peer, message: Heartbeat) -> None:
     node = book.nodes.get(message.node)
-    if node is None or node.peer != peer:
+    if node is None or node.peer is None:
+        # An earlier connection of the same agent was read after this one and ended after it: have it register again.
+        book.out.append(Close(peer, f"node {message.node} is not registered"))
+        return
+    if node.peer != peer:
         return
     node.last_beat = book.now
     if node.state == NodeState.UNKNOWN:

@@ -250,6 +250,8 @@ class TaskError(FlameError):
         self.session, self.no = session, no
         self.kind, self.return_code = kind, return_code
         self.remote_traceback = remote_traceback
+        #: the original exception by cloudpickle, or empty; `flame.sdk` loads it for functions
+        self.pickled = b""
 
     def __str__(self) -> str:
         text = self.message

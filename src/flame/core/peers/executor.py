@@ -93,6 +93,7 @@ class ExecutorPeer:
 
     def lost(self) -> None:
         self.connected = False
+        self.leaving = False  # a manager that still wants it says it again; a new one may not
         self.out.clear()
 
     # -- messages ----------------------------------------------------------------------------------------------------------

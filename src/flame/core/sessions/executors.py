@@ -86,9 +86,9 @@ def adopt(core: Core, session: Session, executor: Executor, held: tuple[int, ...
         low, high, _ = theirs.get((epoch, lease), (first, first + count, attempt))
         theirs[epoch, lease] = (min(low, first), max(high, first + count), attempt)
     drop: list[int] = []
-    for (epoch, lease), (first, end, attempt) in theirs.items():
+    for (epoch, lease), (first, end, attempt) in sorted(theirs.items(), reverse=True):
         key = epoch, lease
-        if key not in executor.handouts and not _take_over(session, executor, first, end, key, attempt):
+        if key not in executor.handouts and not _take_over(core, session, executor, first, end, key, attempt):
             drop += (first, end - first, epoch, lease, attempt)
     for key, handout in list(executor.handouts.items()):
         low, high, _ = theirs.get(key, (handout.end, handout.end, 1))
@@ -107,8 +107,10 @@ def adopt(core: Core, session: Session, executor: Executor, held: tuple[int, ...
         core.send(executor.peer, m.Recall(session.id, tuple(drop)), when=NOW)
 
 
-def _take_over(session: Session, executor: Executor, first: int, end: int, key: tuple[int, int], attempt: int) -> bool:
-    """During adoption: tasks that nobody else holds are this executor's again, behind the last one whose attempt is over."""
+def _take_over(
+    core: Core, session: Session, executor: Executor, first: int, end: int, key: tuple[int, int], attempt: int
+) -> bool:
+    """During adoption: these tasks are this executor's again, behind the last one whose attempt is over. The highest lease wins."""
     from flame.core.sessions.state import Handout
 
     if not session.adopt_until or not session.table.has(end - 1):
@@ -117,13 +119,26 @@ def _take_over(session: Session, executor: Executor, first: int, end: int, key: 
         first = max((no + 1 for no in range(first, end) if session.table.attempt(no) != attempt), default=first)
         if first >= end:
             return False
-    for other in session.executors.values():
-        for k, h in other.handouts.items():
-            if h.next < end and first < h.end and k >= key:
-                return False
+    overlapping = [
+        (other, k) for other in session.executors.values() for k, h in other.handouts.items() if h.next < end and first < h.end
+    ]
+    if any(k >= key for _, k in overlapping):
+        return False
+    for other, k in overlapping:
+        _take_away(core, session, other, k)
     executor.handouts[key] = Handout(first, end, *key)
     executor.outstanding += end - first
     return True
+
+
+def _take_away(core: Core, session: Session, executor: Executor, key: tuple[int, int]) -> None:
+    """During adoption: a later lease of the same tasks has shown up. What else is in this one waits again when adoption ends."""
+    handout = executor.handouts.pop(key)
+    executor.outstanding -= handout.end - handout.next
+    for no in [n for n, id in session.running.items() if id == executor.id and handout.next <= n < handout.end]:
+        del session.running[no]
+        session.table.set_state(no, PENDING)
+    core.send(executor.peer, m.Recall(session.id, (handout.next, handout.end - handout.next, *key, 1)), when=NOW)
 
 
 def end_adoption(core: Core, session: Session) -> None:
