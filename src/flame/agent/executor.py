@@ -16,13 +16,13 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from flame.agent.page import Page
 from flame.agent.prints import TaskStream
-from flame.core.base.errors import FlameError, ProtocolError
+from flame.core.base.errors import BY_CODE, FlameError, ProtocolError, Unavailable
 from flame.core.model import messages as m
 from flame.core.model.payloads import MAX_PAYLOAD, TaskFailure, encode_failure, failure
 from flame.core.model.states import ResultCode
@@ -70,6 +70,9 @@ class Executor:
         self.entered_told: m.Entered | None = None
         self.prints: tuple[TaskStream, ...] = ()
         self.retryable: Callable[[BaseException], bool] = lambda error: True
+        self._answers: dict[int, m.Message] = {}
+        self._asked = 0
+        self._lending = 0
 
     # -- socket ----------------------------------------------------------------------------------------------------------
 
@@ -118,7 +121,10 @@ class Executor:
             self._dropped()
             return False
         for envelope in self.deframer.feed(data):
-            _, message = decode(envelope)
+            request, message = decode(envelope)
+            if request:
+                self._answers[request] = message
+                continue
             if type(message) is m.Failure:
                 log.error("the session manager refused this executor: %s", message.message)
                 self.peer.leaving = True
@@ -332,6 +338,45 @@ class Executor:
         with self.lock:
             self.peer.out.append(message)
             self.send()
+
+
+    def ask(self, message: m.Message, timeout: float = 60.0) -> m.Message:
+        """From user code: a question to the session manager. Raises the FlameError answered, or Unavailable."""
+        with self.lock:
+            self._asked += 1
+            number = self._asked
+            if self.sock is not None:
+                self.sock.sendall(frame(message, number))
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            with self.lock:
+                if self.sock is None and not self._reconnect_once():
+                    continue
+                if number not in self._answers:
+                    self.read(0.05)
+                answer = self._answers.pop(number, None)
+            if isinstance(answer, m.Failure):
+                raise BY_CODE.get(answer.code, FlameError)(answer.message, hint=answer.hint)
+            if answer is not None:
+                return answer
+        raise Unavailable(f"no answer to {type(message).__name__} within {timeout:g} s")
+
+    @contextlib.contextmanager
+    def lending(self) -> Iterator[None]:
+        """While user code waits for other tasks its slot is free for them."""
+        with self.lock:
+            self._lending += 1
+            first = self._lending == 1
+        if first:
+            self.say(m.Blocked(self.peer.session, True))
+        try:
+            yield
+        finally:
+            with self.lock:
+                self._lending -= 1
+                last = self._lending == 0
+            if last:
+                self.say(m.Blocked(self.peer.session, False))
 
 
 def _bad_output(output: object) -> tuple[int, bytes]:

@@ -16,9 +16,6 @@ from flame.cli.manifest import read_manifests
 from flame.cli.output import VOICES, classic, say_data, say_list, table, write
 from flame.cli.submit import submit
 from flame.core.base.errors import InvalidArgument, NotFound
-from flame.core.base.quantity import parse_resources
-from flame.core.model.messages import SessionSpec
-from flame.core.model.states import SessionState
 from flame.version import __version__
 
 app = typer.Typer(
@@ -138,8 +135,10 @@ def view(
 
 
 def _view_session(client: Any, id: str, no: int | None, voice: str) -> None:
+    from flame.sdk.session import Session
+
     info = client.get_session(id)
-    handle = client.open_session(info.id) if info.state == SessionState.OPEN else client.past_session(info.id)
+    handle = Session(client.link, info, owned=False)  # closed ones can be read, too
     if no is not None:
         task = records.task(handle.get_task(no))
         _say(task, lambda record: views.say_task(record, info.spec.application), voice)
@@ -162,18 +161,6 @@ def _say(record: dict[str, Any], shown: Any, voice: str) -> None:
 # -- sessions ---------------------------------------------------------------------------------------------------------
 
 
-def _spec(application: str, priority: int, resreq: str | None, least: int, most: int | None) -> SessionSpec:
-    resources = parse_resources(resreq) if resreq else {}
-    return SessionSpec(
-        application=application,
-        min_instances=least,
-        max_instances=most,
-        priority=priority,
-        resources={name: amount for name, amount in resources.items() if amount},
-        detached=True,  # it outlives this command
-    )
-
-
 App = Annotated[str, typer.Option("-a", "--application", "--app", help="application")]
 Priority = Annotated[int, typer.Option("-p", "--priority", min=0, help="larger goes first")]
 Resreq = Annotated[str | None, typer.Option("-r", "--resreq", help="resources of one executor, such as cpu=1,mem=1g")]
@@ -192,7 +179,15 @@ def create(
 ) -> None:
     """Create a session."""
     with connected() as client:
-        session = client.create_session(id, _spec(application, priority, resreq, min_instances, max_instances))
+        session = client.session(
+            application,
+            id=id,
+            priority=priority,
+            resources=resreq,
+            min_instances=min_instances,
+            max_instances=max_instances,
+            detached=True,  # it outlives this command
+        )
         write(f"Session <{session.id}> was created.")
 
 
@@ -208,9 +203,19 @@ def open_(
     max_instances: Most = None,
 ) -> None:
     """Open a session that exists, or create it when an application is given."""
-    spec = _spec(application, priority, resreq, min_instances, max_instances) if application else None
+    options = {
+        "priority": priority,
+        "resources": resreq,
+        "min_instances": min_instances,
+        "max_instances": max_instances,
+        "detached": True,  # it outlives this command
+    }
     with connected() as client:
-        session = client.open_session(id, spec)
+        session = (
+            client.open_session(id, application, **options)
+            if application
+            else client.open_session(client.get_session(id).id)
+        )
         write(f"Session <{session.id}> was opened.")
 
 

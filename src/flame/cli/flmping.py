@@ -20,7 +20,7 @@ from flame.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flame.sdk.client import Session
+    from flame.sdk.session import Session
 
 RULE = "=" * 60
 BAR = 45

@@ -8,8 +8,6 @@ from typing import Any
 from flame.cli.manifest import Manifest, read_manifests
 from flame.cli.output import fail, say_data, table, write
 from flame.core.base.errors import AlreadyExists, FlameError, InvalidArgument, NotFound
-from flame.core.base.quantity import parse_resources
-from flame.core.model.messages import SessionSpec
 
 
 def submit(
@@ -26,9 +24,7 @@ def submit(
     """Returns the exit code: 0, or 1 when a task did not succeed."""
     name = application(client, file)
     inputs = payloads(texts, input_file, count)
-    resources = {k: v for k, v in parse_resources(resreq).items() if v} if resreq else {}
-    spec = SessionSpec(application=name, priority=priority, resources=resources, detached=True)
-    session = client.create_session(None, spec)
+    session = client.session(name, priority=priority, resources=resreq, detached=True)
     if voice == "table":
         write(f"Session <{session.id}> was created, <{len(inputs):,}> tasks were submitted.")
     futures = [session.run(payload) for payload in inputs]

@@ -317,7 +317,7 @@ class ManagerProcess(Handler):
 
 READS = frozenset((
     m.GetSession, m.ListSessions, m.GetTask, m.ListTasks, m.GetApp, m.ListApps, m.ListNodes, m.ListExecutors, m.GetStatus,
-    m.Explain, m.WatchTask, m.Unwatch, m.GetLogs,
+    m.Explain, m.WatchTask, m.Unwatch, m.GetLogs, m.FetchBlob,
 ))  # fmt: skip
 """What is answered while the store cannot write."""
 

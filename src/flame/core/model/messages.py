@@ -391,6 +391,25 @@ class Cancelled(Message):
     runs: tuple[int, ...]  # pairs of tasks that are Cancelled now
 
 
+class ShareBlob(Message):
+    """Keep bytes with the session under their digest (a pickled function). Answer: Done, once committed. The same digest twice is one."""
+
+    session: str
+    digest: str
+    blob: bytes
+
+
+class FetchBlob(Message):
+    """Answer: Blob."""
+
+    session: str
+    digest: str
+
+
+class Blob(Message):
+    blob: bytes
+
+
 class LogLine(Message):
     """A line a task printed."""
 

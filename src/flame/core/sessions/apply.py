@@ -144,12 +144,18 @@ def _event(core: Core, record: r.EventHappened, position: int) -> None:
         session.events.append(record)
 
 
+def _shared(core: Core, record: r.BlobShared, position: int) -> None:
+    if session := core.sessions.get(record.session):
+        session.blobs[record.digest] = record.blob
+
+
 def _archived(core: Core, record: r.SessionArchived, position: int) -> None:
     if session := core.sessions.get(record.saved.id):
         session.totals = record.saved.counts
         session.archive = position
         session.table = TaskTable()
         session.submitters = {}
+        session.blobs = {}
         session.delayed.clear()  # replay keeps pauses of tasks that have ended since
 
 
@@ -169,6 +175,7 @@ def save(session: Session, columns: bool) -> r.SessionSaved:
         dict(table.attempts) if columns else {},
         dict(table.losses) if columns else {},
         tuple(session.events),
+        dict(session.blobs) if columns else {},
     )  # fmt: skip
 
 
@@ -200,6 +207,7 @@ def _saved(core: Core, record: r.SessionSaved, position: int) -> None:
     session.mode, session.closed, session.archive = record.mode, record.closed, record.archive
     session.state = SessionState.OPEN if record.closed is None else SessionState.CLOSED
     session.events.extend(record.events)
+    session.blobs = dict(record.blobs)
     if record.archive:
         session.totals = record.counts
     else:
@@ -237,6 +245,7 @@ _APPLY: dict[type[r.Record], Callable[[Core, Any, int], None]] = {
     r.TasksCancelled: _cancelled,
     r.TaskReturned: _returned,
     r.EventHappened: _event,
+    r.BlobShared: _shared,
     r.SessionArchived: _archived,
     r.SessionSaved: _saved,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flame.core.base import errors as e
 from flame.core.base.ids import check_session_id
 from flame.core.model import messages as m
-from flame.core.model.payloads import count_of, sound
+from flame.core.model.payloads import MAX_PAYLOAD, count_of, sound
 from flame.core.model.reactor import Peer
 from flame.core.model.states import SessionState
 from flame.core.sessions import records as r
@@ -116,6 +116,24 @@ def submit(core: Core, peer: Peer, request: int, msg: m.Submit) -> m.Message:
         core.timer(core.now + wait, wait_over, session.id, first, wait)
     core.touch(session)
     return m.Submitted(session.id, msg.seq, first, count)
+
+
+def share_blob(core: Core, peer: Peer, request: int, msg: m.ShareBlob) -> m.Message:
+    session = core.session(msg.session)
+    if session.state == SessionState.CLOSED:
+        raise e.SessionClosed(f"session {session.id} is not open")
+    if len(msg.blob) > MAX_PAYLOAD:
+        raise e.PayloadTooLarge(f"a function of {len(msg.blob):,} bytes; at most {MAX_PAYLOAD:,}")
+    if msg.digest not in session.blobs:
+        core.persist(r.BlobShared(session.id, msg.digest, msg.blob))
+    return m.Done()
+
+
+def fetch_blob(core: Core, peer: Peer, request: int, msg: m.FetchBlob) -> m.Message:
+    blob = core.session(msg.session).blobs.get(msg.digest)
+    if blob is None:
+        raise e.NotFound(f"session {msg.session} has no blob {msg.digest[:12]}")
+    return m.Blob(blob)
 
 
 def resume(core: Core, peer: Peer, request: int, msg: m.Resume) -> m.Message:

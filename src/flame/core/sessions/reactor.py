@@ -65,6 +65,8 @@ VERBS: dict[type[m.Message], Callable[[Core, Peer, int, Any], m.Message | None]]
     m.GetSession: _asks("session"),
     m.ListSessions: _asks("sessions"),
     m.Resume: intake.resume,
+    m.ShareBlob: intake.share_blob,
+    m.FetchBlob: intake.fetch_blob,
     m.GetTask: archive.get_task,
     m.ListTasks: archive.list_tasks,
     m.WatchTask: intake.watch_task,

@@ -157,12 +157,21 @@ class SessionSaved(Record, frozen=True, tag=13):
     attempts: dict[int, int]
     losses: dict[int, int]
     events: tuple[EventHappened, ...]
+    blobs: dict[str, bytes] = {}
 
 
 class SessionArchived(Record, frozen=True, tag=14):
     """The columns of a closed session, written once; memory keeps only where."""
 
     saved: SessionSaved
+
+
+class BlobShared(Record, frozen=True, tag=15):
+    """Bytes that every executor of the session may need, under their digest."""
+
+    session: str
+    digest: str
+    blob: bytes
 
 
 AnyRecord: TypeAlias = (
@@ -180,6 +189,7 @@ AnyRecord: TypeAlias = (
     | EventHappened
     | SessionSaved
     | SessionArchived
+    | BlobShared
 )
 
 _ENCODER = msgspec.msgpack.Encoder()

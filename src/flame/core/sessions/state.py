@@ -138,7 +138,7 @@ class Submitter:
 
 class Session:
     __slots__ = (
-        "adopt_until", "alias", "archive", "closed", "closers", "created", "delayed", "demand", "demand_due", "events",
+        "adopt_until", "alias", "archive", "blobs", "closed", "closers", "created", "delayed", "demand", "demand_due", "events",
         "executors", "failures", "held", "id", "logs", "mode", "owner", "queue", "queued", "reasons", "running", "spec",
         "state", "submitters", "table", "totals", "watchers",
     )  # fmt: skip
@@ -152,6 +152,8 @@ class Session:
         self.table = TaskTable()
         #: journal position of the columns once they left memory, else 0
         self.archive = 0
+        #: shared bytes by digest, while the session is open
+        self.blobs: dict[str, bytes] = {}
         #: counters of an archived session
         self.totals: tuple[int, ...] = ()
         self.events: deque[EventHappened] = deque(maxlen=1000)
