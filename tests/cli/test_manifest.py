@@ -51,6 +51,9 @@ MISTAKES = [
     ("metadata: {name: a}\nspec: [1]", ":2: spec must be a mapping, found a list"),
     ("metadata: {name: a}\nspec:\n  command: a\n  command: b", ":4: spec has 'command' twice"),
     ("metadata: {name: a}\nspec:\n  command: [", ": not YAML"),
+    ("metadata: {name: a}\nspec:\n  working_directory: tmp", ":3: spec.working_directory must be absolute"),
+    ("metadata: {name: ../a}", ":1: invalid application name"),
+    ("metadata: {name: a}\nspec: {schema: {output: '['}}", ":1: invalid output schema: not JSON"),
     ("", "no document"),
     ("just text", "must be a mapping"),
 ]

@@ -14,7 +14,9 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from flame.core.base.errors import InvalidArgument, NotFound
+from flame.core.base.ids import check_app_name
 from flame.core.model.messages import AppSpec
+from flame.manager.schema import check_schemas
 
 SHIMS = {"Host": 0, "host": 0, "Wasm": 1, "wasm": 1, "WASM": 1}
 TEXTS = ("description", "image", "command", "working_directory", "url", "installer")
@@ -76,7 +78,19 @@ class _Document:
         name = self._text(metadata["name"], "metadata.name")
         spec_node = top.get("spec")
         spec = self._mapping(spec_node, "spec") if spec_node is not None and not _is_null(spec_node) else {}
-        return Manifest(name, self._spec(spec, spec_node or node), tuple(self._warnings))
+        found = self._spec(spec, spec_node or node)
+        try:
+            check_app_name(name)
+            check_schemas(found)
+        except InvalidArgument as error:
+            raise InvalidArgument(
+                f"{self._where}:{node.start_mark.line + 1}: {error.message}", hint=error.hint
+            ) from error
+        if found.working_directory and not found.working_directory.startswith("/"):
+            raise self._wrong(
+                spec["working_directory"], f"spec.working_directory must be absolute, found {found.working_directory!r}"
+            )
+        return Manifest(name, found, tuple(self._warnings))
 
     def _spec(self, spec: Mapping[str, Node], node: Node) -> AppSpec:
         known = (*TEXTS, "shim", "labels", "arguments", "environments", "max_instances", "delay_release", "schema")
