@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from flame.core.model import messages as m
+from flame.core.model.states import TaskState
 from flame.core.peers.client import ClientPeer, SessionWindow
 from flame.sim.process import Process
 from flame.sim.tasks import payload_of
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from flame.sim.plan import Script
     from flame.sim.world import World
 
+SUCCEED = TaskState.SUCCEED.value
 SUBMIT = 1_000_000
 """Request numbers from here on are submit frames."""
 
@@ -37,7 +39,7 @@ class ClientProcess(Process):
         super().__init__(world, name)
         self.script = script
         self.peer = ClientPeer(name)
-        self.window: SessionWindow = self.peer.window(script.session, self._resolve)
+        self.window: SessionWindow = self.peer.window(script.session, self._resolve, lambda ticket: ticket.payload)
         self.window.owned = script.owned
         self.tickets: list[Ticket] = []
         self.done = False
@@ -51,6 +53,9 @@ class ClientProcess(Process):
         self._cancels = list(script.cancels)
         self._closing = False
         self._closed = False
+        self._looked = not script.looks
+        #: watches that have not seen the end of their task: watch -> task number
+        self._watching: dict[int, int] = {}
 
     @property
     def submitting(self) -> bool:
@@ -92,6 +97,8 @@ class ClientProcess(Process):
             if isinstance(message, m.Submitted):
                 self.world.truth.acknowledged(self, message)
             self._advance()
+        elif isinstance(message, m.TaskChanged):
+            self._changed(message)
         elif request in self._asked:
             self._answered(self._asked.pop(request), message)
         self._say()
@@ -102,6 +109,9 @@ class ClientProcess(Process):
         for request, asked in self._asked.items():
             assert self._link is not None
             self._link.send(0, asked, request)
+        for watch, no in self._watching.items():
+            assert self._link is not None
+            self._link.send(0, m.WatchTask(self.script.session, no, watch), 0)
         if not self._opened and not self._asked:
             self._ask(m.RegisterApp("app", self.script.app, if_absent=True))
             self._ask(m.OpenSession(self.script.session, self.script.spec, "either", self.script.owned))
@@ -161,6 +171,28 @@ class ClientProcess(Process):
             assert isinstance(answer, m.SessionInfo), answer
             self.world.truth.closed(answer)
             self._closed = True
+            if self.script.looks and self.window.has:
+                self._ask(m.GetTask(self.script.session, self.window.has[0][0]))
+            self._rest()
+        elif isinstance(asked, m.ListTasks):
+            assert isinstance(answer, m.TaskList), answer
+            for task in answer.tasks:
+                self.world.truth.seen(task)
+            if answer.next:
+                self._ask(m.ListTasks(self.script.session, answer.next, 5))
+            else:
+                self._looked = True
+                self._advance()
+        elif isinstance(asked, m.GetTask):
+            assert isinstance(answer, m.TaskInfo), answer
+            self.world.truth.seen(answer)
+            self._rest()
+
+    def _changed(self, message: m.TaskChanged) -> None:
+        """A watched task changed. After a reconnect an end may be told twice."""
+        assert message.task is not None, f"{self.name}: a watch of a session that is there says it is gone"
+        if message.task.state >= SUCCEED and self._watching.pop(message.watch, None) is not None:
+            self.world.truth.seen(message.task)
             self._rest()
 
     def _burst(self) -> None:
@@ -171,11 +203,16 @@ class ClientProcess(Process):
             for kind, limit in kinds:
                 ticket = Ticket(payload_of(kind, limit, f"{self.name}.{len(self.tickets)}"))
                 self.tickets.append(ticket)
-                self.window.queue.append((ticket.payload, ticket))
+                self.window.queue.append(ticket)
             self._say()
             if self._cancels and rng.random() < 0.5 and self.window.starts:
                 first = self.window.starts[0]
                 self._ask(m.CancelTasks(self.script.session, (first, 1), self._cancels.pop()))
+            if self.script.looks and rng.random() < 0.5 and self.window.starts:
+                watch = len(self._watching) + 1000 * len(self._bursts)
+                self._watching[watch] = self.window.starts[-1]
+                if self._link is not None and self._welcome:
+                    self._link.send(0, m.WatchTask(self.script.session, self._watching[watch], watch))
             self.after(pause, self._burst)
         self._advance()
 
@@ -187,7 +224,9 @@ class ClientProcess(Process):
 
     def _rest(self) -> None:
         """Nothing is left to do once the session is closed and every future resolved."""
-        if self._closed and not self.done and all(ticket.result is not None for ticket in self.tickets):
+        if not self._closed or self.done or self._asked or self._watching:
+            return
+        if all(ticket.result is not None for ticket in self.tickets):
             self.done = True
             if self._link is not None:
                 self._link.close(0)
@@ -201,6 +240,10 @@ class ClientProcess(Process):
             return
         if self.world.others_submit(self):
             self.after(0.01, self._advance)
+            return
+        if not self._looked:
+            if not any(isinstance(asked, m.ListTasks) for asked in self._asked.values()):
+                self._ask(m.ListTasks(self.script.session, 1, 5))
             return
         self._closing = True
         self._ask(m.CloseSession(self.script.session, self.script.close))

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from flame.core.model.messages import Hello
+from flame.core.model.messages import Assign, Hello
 from flame.core.model.reactor import NOW, Choked, Close, Effect, Event, Joined, Persist, Recorded, Send
 from flame.core.sessions import records as r
 from flame.core.sessions.reactor import Fetch, Fetched, Sessions
@@ -107,6 +107,9 @@ class Manager(Server):
                 self._held.append((self._position, effect))
         if self.world.checking:
             self.reactor.check()
+            for effect in effects:
+                if isinstance(effect, Send) and isinstance(effect.message, Assign):
+                    self.world.truth.dispatched(self, effect.message)
         self._release()
         self._commit()
         self.arm()

@@ -29,7 +29,8 @@ SPAN = 0.6
 
 @dataclass
 class Script:
-    """One client. `bursts`: (pause after it, tasks as (kind, limit)); `impatient`: it closes before its results are there."""
+    """One client. `bursts`: (pause after it, tasks as (kind, limit)); `impatient`: it closes before its results are there;
+    `looks`: it also watches, lists and gets tasks."""
 
     session: str
     spec: SessionSpec
@@ -39,6 +40,7 @@ class Script:
     cancels: list[bool]
     close: str
     impatient: bool
+    looks: bool
 
 
 @dataclass
@@ -116,7 +118,7 @@ def _script(rng: Random, session: str, spec: SessionSpec, app: AppSpec, owned: b
     for _ in range(rng.choice([1, 2, 3, 4])):
         size = rng.choice([1, 2, 5, 12])
         kinds = rng.choices(list(mix), list(mix.values()), k=size)
-        bursts.append((0.2 * rng.random() ** 2, [(kind, rng.choice([1, 1, 2, 3])) for kind in kinds]))
+        bursts.append((0.2 * rng.random() ** 2, [(kind, rng.choice([1, 1, 2, 9])) for kind in kinds]))
     return Script(
         session=session,
         spec=spec,
@@ -126,4 +128,5 @@ def _script(rng: Random, session: str, spec: SessionSpec, app: AppSpec, owned: b
         cancels=[rng.random() < 0.5 for _ in range(rng.choice([0, 0, 0, 1, 2]))],
         close=rng.choice(["drain", "drain", "finish", "cancel"]),
         impatient=rng.random() < 0.2,
+        looks=rng.random() < 0.25,
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from flame.core.model import messages as m
 from flame.core.model.payloads import decode_failure, unpack_payloads
-from flame.core.model.states import ResultCode
+from flame.core.model.states import ResultCode, TaskState
 from flame.core.sessions import records as r
 from flame.sim.disk import Row
 from flame.sim.tasks import attempt_of
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from flame.sim.world import World
 
 Task = tuple[str, int]
+STATES = {
+    int(ResultCode.SUCCEED): TaskState.SUCCEED,
+    int(ResultCode.FAILED): TaskState.FAILED,
+    int(ResultCode.CANCELLED): TaskState.CANCELLED,
+}
 MIXED = ("task_failed", "task_timeout", "executor_lost", "service_failed")
 
 
@@ -149,6 +154,25 @@ class Truth:
         elif code == ResultCode.FAILED and payload not in (b"failed", b"again"):
             assert payload is not None
             assert decode_failure(payload).code in MIXED, f"{task} failed with {payload!r}"
+
+    def seen(self, task: m.TaskInfo) -> None:
+        """What a client reads of a task. Terminal states and outputs must be those that are recorded."""
+        code, payload = self.ended.get((task.session, task.no), (None, None))
+        if task.state < TaskState.SUCCEED:
+            return
+        assert code is not None, f"{task.session}/{task.no}: seen {task.state}, but nothing is committed"
+        assert STATES[code] == task.state, f"{task.session}/{task.no}: seen {task.state}, recorded {code}"
+        if code == ResultCode.SUCCEED:
+            assert task.output == payload, f"{task.session}/{task.no}: seen {task.output!r}, recorded {payload!r}"
+        known = self.acked.get((task.session, task.no))
+        assert known is None or task.input in (None, known), f"{task.session}/{task.no}: seen input {task.input!r}"
+
+    def dispatched(self, manager: Manager, message: m.Assign) -> None:
+        """Lower numbers first: nothing that waits is older than what was just handed out."""
+        session = manager.reactor.core.sessions[message.session]
+        waiting = [no for a, b in session.queue.ranges() for no in range(a, b) if session.table.state(no) == 0]
+        oldest = min(waiting, default=None)
+        assert oldest is None or message.runs[0] < oldest, f"{session.id}: {message.runs[0]} before {oldest}"
 
     def closed(self, info: m.SessionInfo) -> None:
         assert info.state == 1, f"{info.id} is not closed"

@@ -47,6 +47,8 @@ def check_demands(book: Book) -> None:
         for id, placement in demand.placements.items():
             assert book.placements.get(id) is placement, f"{id}: of {session} but unknown"
             assert placement.session == session, f"{id}: of {placement.session}, counted for {session}"
+        limit = demand.wish.max_instances
+        assert limit is None or len(demand.placements) <= limit, f"{session}: {len(demand.placements)} of at most {limit}"
         mine = sum(p.session == session and not p.zombie for p in book.placements.values())
         assert mine == len(demand.placements), f"{session}: {mine} placements, {len(demand.placements)} counted"
         assert demand.manager is None or demand.manager in book.managers, f"{session}: its manager is not connected"

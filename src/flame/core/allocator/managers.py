@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flame.core.allocator.placements import grant, remember, rename_app, stop
+from flame.core.allocator.placements import grant, is_full, remember, rename_app, replaced, stop
 from flame.core.allocator.state import Book, Demand, Manager
 from flame.core.model.messages import (
     DemandChanged,
@@ -68,10 +68,16 @@ def _take_up(book: Book, demand: Demand) -> None:
     demand.unit = _unit(book, demand)
     book.orphans.pop(session, None)
     for placement in book.placements.values():
-        if placement.session == session and not placement.zombie:
-            demand.placements[placement.id] = placement
-            rename_app(book, placement, demand.wish.app)
-            grant(book, placement)
+        if placement.session != session or placement.zombie:
+            continue
+        if is_full(demand):
+            replaced(book, placement.id, session)
+            placement.zombie = True
+            stop(book, placement, 0.0, "given up before its manager came back")
+            continue
+        demand.placements[placement.id] = placement
+        rename_app(book, placement, demand.wish.app)
+        grant(book, placement)
 
 
 def _unit(book: Book, demand: Demand) -> float:

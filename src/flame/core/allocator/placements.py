@@ -75,8 +75,10 @@ def enter(book: Book, placement: Placement, node: Node) -> None:
 
 def adopt(book: Book, placed: Placed, node: Node) -> None:
     """An agent runs this already. Kept while its session has a demand or may still get one; stopped when it was given up."""
-    zombie = placed.id in book.gone
     demand = book.demands.get(placed.session)
+    if placed.id not in book.gone and demand is not None and is_full(demand):
+        replaced(book, placed.id, placed.session)
+    zombie = placed.id in book.gone
     placement = Placement(
         id=placed.id,
         session=placed.session,
@@ -102,6 +104,19 @@ def adopt(book: Book, placed: Placed, node: Node) -> None:
         until = book.now + book.settings.adopt_grace
         book.orphans.setdefault(placed.session, until)
         book.wake(until, "orphan", placed.session)
+
+
+def is_full(demand: Demand) -> bool:
+    limit = demand.wish.max_instances
+    return limit is not None and len(demand.placements) >= limit
+
+
+def replaced(book: Book, id: str, session: str) -> None:
+    """Found running beyond the limit of its session: while its agent was cut off it was replaced."""
+    gone = PlacementGone(id, session, "replaced while its agent was away")
+    remember(book, gone)
+    if id in book.expected:
+        book.say(book.expected.pop(id), gone)
 
 
 def grant(book: Book, placement: Placement) -> None:

@@ -84,9 +84,21 @@ def read_tasks(
 ) -> None:
     """TaskInfos of [first, end), all of which exist; `session` has its table."""
     table = session.table
+    have: dict[int, r.Record] = {}
 
-    def build(rows: list[r.Record]) -> None:
-        reader = Reader(table, dict(zip(positions, rows, strict=True)))
+    def fetch(positions: tuple[int, ...]) -> None:
+        core.fetch(positions, lambda rows: arrived(dict(zip(positions, rows, strict=True))))
+
+    def arrived(rows: dict[int, r.Record]) -> None:
+        have.update(rows)
+        # Meanwhile more may have ended and left memory.
+        if missing := tuple(p for p in needed(table, first, end) if p not in have):
+            fetch(missing)
+        else:
+            build()
+
+    def build() -> None:
+        reader = Reader(table, have)
         out = []
         for no in range(first, end):
             answer = reader.output(no) if payloads or table.state(no) == 3 else None
@@ -94,11 +106,7 @@ def read_tasks(
             out.append(task_info(session.id, table, no, table.frame_of(no).at, given, table.outcome_of(no), answer))
         then(out)
 
-    positions = needed(table, first, end)
-    if positions:
-        core.fetch(positions, build)
-    else:
-        build([])
+    arrived({})
 
 
 def send_task(

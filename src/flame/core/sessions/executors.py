@@ -115,7 +115,7 @@ def _take_over(
 
     if not session.adopt_until or not session.table.has(end - 1):
         return False
-    if session.table.attempts:
+    if attempt > 1 or session.table.attempts:
         first = max((no + 1 for no in range(first, end) if session.table.attempt(no) != attempt), default=first)
         if first >= end:
             return False
