@@ -10,7 +10,6 @@ import subprocess
 import time
 
 import pytest
-
 from cli.conftest import BIN
 
 from flame.cli.flmping import Pinged, later, parser, request, say, seconds, text_of
