@@ -26,7 +26,7 @@ class ExecutorProcess(Process):
         self.peer = ExecutorPeer(order.id, order.token, order.session)
         self.slow = 10.0 if world.clock.rng.random() < world.plan.slow_executors else 1.0
         self._link: Link | None = None
-        self._busy = False
+        self.busy = False
         self._entering = False
         self._task = 0
         self._blocked = False
@@ -34,7 +34,7 @@ class ExecutorProcess(Process):
     def page(self) -> tuple[int, ...]:
         """What the agent can read after the process is gone: the run of the task it was executing."""
         current = self.peer.current
-        if current is None or not self._busy:
+        if current is None or not self.busy:
             return ()
         no, epoch, lease, attempt = current
         return no, 1, epoch, lease, attempt
@@ -105,7 +105,7 @@ class ExecutorProcess(Process):
     def _work(self) -> None:
         if not self.alive:
             return
-        if not self._busy and (self.peer.entered or self.peer.leaving):
+        if not self.busy and (self.peer.entered or self.peer.leaving):
             self._next()
         self._say()
 
@@ -124,7 +124,7 @@ class ExecutorProcess(Process):
             return
         no, payload, attempt = found
         assert payload is not None
-        self._busy = True
+        self.busy = True
         self._task += 1
         self.world.truth.started(self, no, payload, attempt)
         kind = kind_of(payload)
@@ -140,11 +140,11 @@ class ExecutorProcess(Process):
         self.after(takes, self._done, self._task, payload, attempt)
 
     def _die(self, task: int) -> None:
-        if task == self._task and self._busy:
+        if task == self._task and self.busy:
             self.end(None, 11)
 
     def _long(self, task: int, began: float) -> None:
-        if task == self._task and self._busy:
+        if task == self._task and self.busy:
             self.peer.report_started(began)
             self._say()
             # A connection that comes back hears it again.
@@ -161,9 +161,9 @@ class ExecutorProcess(Process):
         self._work()
 
     def _finish(self, task: int, code: ResultCode, payload: bytes | None = None) -> None:
-        if task != self._task or not self._busy:
+        if task != self._task or not self.busy:
             return
-        self._busy = False
+        self.busy = False
         if self._blocked:
             self._blocked = False
             if self.peer.connected:

@@ -30,6 +30,8 @@ class Manager(Server):
         self._writing = False
         self._held: deque[tuple[int, Effect]] = deque()
         self._snapshot_wanted = False
+        #: it dies after its next commit, before it has told anybody
+        self.doomed = False
 
     # -- recovery
 
@@ -151,6 +153,11 @@ class Manager(Server):
             return
         self._committed = rows[-1].position
         self.world.truth.committed(rows)
+        if self.doomed:
+            self.doomed = False
+            self.crash()
+            self.world.clock.after(0.02, self.world.revive, self)
+            return
         self._release()
         self._commit()
         if self._snapshot_wanted and not self._writing and not self._batch:

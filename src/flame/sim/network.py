@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flame.core.model.messages import Hello, Message
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from flame.sim.process import Process
 
 DIALER, LISTENER = 0, 1
+Trap = Callable[["Link", int], None]
 
 
 class Parcel:
@@ -50,6 +52,8 @@ class Link:
             at += 0.05 * clock.rng.random()
         self._arrival[side] = at
         clock.after(at - clock.now, self._deliver, side, parcel)
+        if network.traps:
+            network.spring(self, side, type(message).__name__)
 
     def _deliver(self, side: int, parcel: Parcel) -> None:
         if not parcel.alive:
@@ -112,6 +116,8 @@ class Network:
         self.clock = clock
         self.hiccups = 0.0
         self.links: list[Link] = []
+        #: faults that wait for a message of this kind: (kind, what to do with link and sending side)
+        self.traps: list[tuple[str, Trap]] = []
         self.encode = self.decode = None
         if codec:
             from flame.wire import codec as wire
@@ -120,6 +126,14 @@ class Network:
 
     def latency(self) -> float:
         return 0.00002 + 0.0002 * self.clock.rng.random()
+
+    def spring(self, link: Link, side: int, kind: str) -> None:
+        """A message of this kind has just left: the first fault that waits for it happens."""
+        for trap in self.traps:
+            if trap[0] == kind:
+                self.traps.remove(trap)
+                trap[1](link, side)
+                return
 
     def dial(self, dialer: Process, listener: Process, hello: Hello) -> None:
         """Connect after a moment: `dialer.connected`, or `dialer.refused` when nobody listens. Hello is the first message."""

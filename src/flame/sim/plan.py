@@ -11,7 +11,9 @@ from flame.core.sessions.state import Settings
 from flame.sim.tasks import BLOCK, FAIL, LONG, MEDIUM, POISON, RETRY, SHORT
 
 FAULTS = {
-    "cut": 8,
+    "cut": 6,
+    "trap": 12,
+    "commit": 2,
     "manager": 4,
     "executor": 4,
     "allocator": 2,
@@ -23,6 +25,12 @@ FAULTS = {
     "choke": 2,
 }
 """Kinds of faults and how often each is drawn."""
+TRAPS = (
+    "Submit", "Submit", "Submitted", "Submitted", "Results", "Resume", "Assign", "Completed", "Completed", "Recorded",
+    "Recorded", "Recall", "Recalled", "Started", "Enter", "Entered", "Leave", "Granted", "DemandChanged", "ExecutorChanged",
+    "StartPlacement", "PlacementStarted", "PlacementExited", "PlacementGone", "RegisterNode", "CloseSession", "SessionInfo",
+)  # fmt: skip
+"""A trap is a fault at the worst moment: just after a message of this kind has left."""
 SPAN = 0.6
 """Seconds during which faults happen; then everything is healed and must come to rest."""
 
@@ -63,7 +71,7 @@ def draw(rng: Random) -> Plan:
     """The plan of a seed. Small on purpose: many short histories find more than a few long ones."""
     agents = rng.choice([1, 1, 2])
     nodes = [[_node(rng, f"n{n}")] for n in range(agents)]
-    app = AppSpec(delay_release=rng.choice([0.0, 0.05, 0.5, 5.0]), max_instances=rng.choice([2, 8, 1_000_000]))
+    app = AppSpec(delay_release=rng.choice([0.0, 0.05, 0.5, 20.0]), max_instances=rng.choice([2, 8, 1_000_000]))
     scripts: list[Script] = []
     for s in range(rng.choice([1, 1, 2, 3])):
         spec, owned = _spec(rng), rng.random() < 0.3
@@ -118,7 +126,7 @@ def _script(rng: Random, session: str, spec: SessionSpec, app: AppSpec, owned: b
     for _ in range(rng.choice([1, 2, 3, 4])):
         size = rng.choice([1, 2, 5, 12])
         kinds = rng.choices(list(mix), list(mix.values()), k=size)
-        bursts.append((0.2 * rng.random() ** 2, [(kind, rng.choice([1, 1, 2, 9])) for kind in kinds]))
+        bursts.append((0.2 * rng.random() ** 2, [(kind, rng.choice([1, 1, 2, 200])) for kind in kinds]))
     return Script(
         session=session,
         spec=spec,

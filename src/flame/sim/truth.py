@@ -13,17 +13,20 @@ from typing import TYPE_CHECKING
 
 from flame.core.model import messages as m
 from flame.core.model.payloads import decode_failure, unpack_payloads
-from flame.core.model.states import ResultCode, TaskState
+from flame.core.model.states import PlacementState, ResultCode, TaskState
 from flame.core.sessions import records as r
 from flame.sim.disk import Row
 from flame.sim.tasks import attempt_of
 
 if TYPE_CHECKING:
+    from flame.core.allocator.state import Book
     from flame.sim.client import ClientProcess, Ticket
     from flame.sim.executor import ExecutorProcess
     from flame.sim.manager import Manager
     from flame.sim.world import World
 
+LEAVING = 15.0
+"""Seconds in which an idle executor that is to leave has left; killing one that hangs takes ten."""
 Task = tuple[str, int]
 STATES = {
     int(ResultCode.SUCCEED): TaskState.SUCCEED,
@@ -43,6 +46,8 @@ class Truth:
         self.served: dict[str, str] = {}
         self.runs: dict[tuple[str, int, int, int], str] = {}
         self.lent = False
+        #: placements that are to leave, and since when they could
+        self.leaving: dict[str, float] = {}
         self._forget()
 
     def _forget(self) -> None:
@@ -192,6 +197,18 @@ class Truth:
         capacity = next(info.allocatable["cpu"] for info in agent.nodes if info.name == node)
         used = sum(e.order.resources.get("cpu", 0) for e in agent.executors.values() if e.order.node == node)
         assert used <= capacity, f"{node} runs {used} milli-CPU of {capacity}"
+
+    def draining(self, book: Book) -> None:
+        """Everything is healed: whoever is to leave does so at its next task boundary."""
+        now = self.world.clock.now
+        marked = [p.id for p in book.placements.values() if p.state == PlacementState.DRAINING]
+        self.leaving = {id: self.leaving.get(id, now) for id in marked}
+        processes = {id: e for agent in self.world.agents for id, e in agent.executors.items()}
+        for id, since in self.leaving.items():
+            executor = processes.get(id)
+            if executor is not None and executor.busy:
+                self.leaving[id] = now
+            assert now - since < LEAVING or executor is None, f"{id} was to leave {now - since:.0f} s ago and idles"
 
     def entered(self, executor: ExecutorProcess, session: str) -> None:
         first = self.served.setdefault(f"{executor.name}.{executor.pid}", session)

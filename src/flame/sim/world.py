@@ -12,8 +12,9 @@ from flame.sim.client import ClientProcess
 from flame.sim.clock import Clock
 from flame.sim.disk import Disk
 from flame.sim.manager import Manager
+from flame.sim.executor import ExecutorProcess
 from flame.sim.network import Link, Network
-from flame.sim.plan import SPAN, Plan, draw
+from flame.sim.plan import SPAN, TRAPS, Plan, draw
 from flame.sim.process import Process
 from flame.sim.truth import Truth
 
@@ -116,6 +117,7 @@ class World:
         self.truth.final()
 
     def _at_rest(self) -> bool:
+        self.truth.draining(self.allocator.reactor.book)
         if not all(client.done for client in self.clients) or not all(op.done for op in self.operators):
             return False
         # A power cut may have taken a close that was told already: somebody has to close again.
@@ -140,9 +142,12 @@ class World:
         clock.trace("fault", kind)
         if kind == "cut":
             self._cut()
+        elif kind == "trap":
+            self.network.traps.append((rng.choice(TRAPS), self._spring))
+        elif kind == "commit":
+            self.manager.doomed = True
         elif kind == "manager":
-            self.manager.crash()
-            clock.after(0.01 + 0.3 * rng.random() ** 2, self.revive, self.manager)
+            self._crash_manager()
         elif kind == "allocator":
             self.allocator.kill()
             clock.after(0.01 + 0.3 * rng.random() ** 2, self.revive, self.allocator)
@@ -165,6 +170,33 @@ class World:
             self.manager.compact()
         elif kind == "choke":
             self.manager.choke(0.2 * rng.random())
+
+    def _spring(self, link: Link, side: int) -> None:
+        """The worst moment has come: cut the link, or kill one of its ends before it can do anything else."""
+        rng = self.clock.rng
+        choice = rng.random()
+        self.clock.trace("trap", link.name, side)
+        if choice < 0.6 or isinstance(link.ends[side], ClientProcess):
+            link.break_((0.05 * rng.random(), 0.05 * rng.random()))
+        else:
+            victim = link.ends[side] if choice < 0.9 else link.ends[1 - side]
+            # Not now: the victim may be in the middle of saying it.
+            self.clock.after(0.0, self._kill, victim, victim.life)
+
+    def _kill(self, victim: Process, life: int) -> None:
+        if victim.life != life:
+            return
+        if victim is self.manager:
+            self._crash_manager()
+        elif isinstance(victim, ExecutorProcess):
+            victim.end(None, 9)
+        elif not isinstance(victim, ClientProcess | Operator):
+            victim.kill()
+            self.clock.after(0.01 + 0.3 * self.clock.rng.random() ** 2, self.revive, victim)
+
+    def _crash_manager(self) -> None:
+        self.manager.crash()
+        self.clock.after(0.01 + 0.3 * self.clock.rng.random() ** 2, self.revive, self.manager)
 
     def _cut(self) -> None:
         rng = self.clock.rng
@@ -191,6 +223,8 @@ class World:
     def _heal(self) -> None:
         """No more faults from here on."""
         self.healed = True
+        self.network.traps.clear()
+        self.manager.doomed = False
         self.disk.full = False
         self.network.hiccups = 0.0
         self.plan.enter_failures = self.plan.spawn_failures = 0.0
