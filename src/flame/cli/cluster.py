@@ -18,8 +18,8 @@ class Where:
 @contextmanager
 def connected() -> Iterator[Any]:
     """A client of the cluster that was named, or that runs here; without one, of the private history."""
-    import flame
     from flame.cli.clientfile import endpoint_of
+    from flame.sdk.connect import connect
 
-    with flame.connect(Where.endpoint or (endpoint_of(Where.config) if Where.config else None)) as client:
+    with connect(Where.endpoint or (endpoint_of(Where.config) if Where.config else None)) as client:
         yield client

@@ -85,9 +85,9 @@ def work(args: argparse.Namespace) -> int:
     if args.version:
         print(f"flmexec {__version__}")
         return 0
-    import flame
+    from flame.sdk.connect import connect
 
-    with flame.connect(args.endpoint or os.environ.get("FLAME_ENDPOINT")) as client:
+    with connect(args.endpoint or os.environ.get("FLAME_ENDPOINT")) as client:
         execute(args, client)
     return 0
 

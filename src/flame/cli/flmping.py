@@ -194,9 +194,9 @@ def work(args: argparse.Namespace) -> int:
     if args.version:
         print(f"flmping {__version__}")
         return 0
-    import flame
+    from flame.sdk.connect import connect
 
-    with flame.connect(args.endpoint or os.environ.get("FLAME_ENDPOINT")) as client:
+    with connect(args.endpoint or os.environ.get("FLAME_ENDPOINT")) as client:
         found = ping(args, client)
         say(args, found)
     return 1 if found.failed else 0

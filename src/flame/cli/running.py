@@ -124,9 +124,9 @@ def _zombie(pid: int) -> bool:
 @contextmanager
 def client(data_dir: Path | None, endpoint: str | None) -> Iterator[Any]:
     """A client of the cluster named, or running here. Never starts one."""
-    import flame
+    from flame.sdk.connect import connect
 
-    with flame.connect(endpoint or find(data_dir).endpoint) as found:
+    with connect(endpoint or find(data_dir).endpoint) as found:
         yield found
 
 
