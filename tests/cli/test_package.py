@@ -67,3 +67,18 @@ def test_what_cannot_be_packed_says_why(tmp_path):
     (tmp_path / "bad.tgz").write_bytes(b"nope")
     with pytest.raises(InvalidArgument, match="not an archive"):
         pack("a", tmp_path / "bad.tgz", None, None)
+
+
+@pytest.mark.parametrize("name", ["../out", "/tmp/out", "link/out"])
+def test_an_archive_that_leads_outside_is_refused(tmp_path, name):
+    with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as tar:
+        link = tarfile.TarInfo("link")
+        link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path)
+        if name.startswith("link"):
+            tar.addfile(link)
+        info = tarfile.TarInfo(name)
+        info.size = 1
+        tar.addfile(info, io.BytesIO(b"x"))
+    with pytest.raises(InvalidArgument, match="leads outside"):
+        pack("a", tmp_path / "x.tar.gz", None, "x")
+    assert not (tmp_path / "out").exists()

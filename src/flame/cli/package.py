@@ -138,7 +138,28 @@ def _scripts(root: Path) -> dict[str, str]:
 def _unpack(path: Path, scratch: Path) -> Path:
     try:
         with tarfile.open(path) as tar:
-            tar.extractall(scratch, filter="data")
+            for member in tar:
+                _extract(tar, member, scratch)
     except (tarfile.TarError, OSError, EOFError) as error:
         raise InvalidArgument(f"{path} is not an archive that can be unpacked: {error}") from error
     return scratch
+
+
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, scratch: Path) -> None:
+    """One member, never outside of `scratch` (extraction filters came with Python 3.11.4; Debian 12 has 3.11.2)."""
+    target = scratch / member.name
+    # The parent is resolved: an earlier member may have made it a link.
+    if not target.resolve().is_relative_to(scratch.resolve()) or not target.parent.resolve().is_relative_to(
+        scratch.resolve()
+    ):
+        raise InvalidArgument(f"the archive's {member.name!r} leads outside")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if member.isdir():
+        target.mkdir(exist_ok=True)
+    elif member.issym():
+        target.symlink_to(member.linkname)
+    elif (content := tar.extractfile(member)) is not None:
+        target.write_bytes(content.read())
+        target.chmod(stat.S_IMODE(member.mode) | stat.S_IRUSR)
+    else:
+        raise InvalidArgument(f"the archive's {member.name!r} is neither a file nor a directory nor a link")
