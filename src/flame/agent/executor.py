@@ -34,7 +34,7 @@ from flame.wire.codec import Deframer, decode, frame
 
 log = logging.getLogger("flame.executor")
 
-FLUSH_SECONDS = 0.0007
+FLUSH_SECONDS = 0.001
 """Results of short tasks leave together after this long, or when there is nothing left to run."""
 RECONNECT_SECONDS = 30.0
 """How long an executor looks for its manager before it gives up."""
@@ -63,6 +63,8 @@ class Executor:
         self.context: SessionContext | None = None
         self.sock: socket.socket | None = None
         self.deframer = Deframer()
+        self._buffer = bytearray(_READ)
+        self._view = memoryview(self._buffer)
         self.lock = threading.RLock()
         self.running_since = 0.0
         self.serial = 0  # counts tasks: the helper compares it
@@ -114,13 +116,13 @@ class Executor:
         if wait is not None and not select.select((self.sock,), (), (), wait)[0]:
             return True
         try:
-            data = self.sock.recv(_READ)
+            size = self.sock.recv_into(self._buffer)
         except (OSError, ValueError):
-            data = b""
-        if not data:
+            size = 0
+        if not size:
             self._dropped()
             return False
-        for envelope in self.deframer.feed(data):
+        for envelope in self.deframer.feed(bytes(self._view[:size])):
             request, message = decode(envelope)
             if request:
                 self._answers[request] = message
@@ -217,7 +219,8 @@ class Executor:
         assert service is not None and context is not None
         invoke = service.on_task_invoke
         last = now = clock()
-        self.work.set()
+        if not self.work.is_set():
+            self.work.set()
         while (task := peer.take(now)) is not None:
             no, payload, attempt = task
             run = peer.current
@@ -252,7 +255,6 @@ class Executor:
                 if not self.read(0):
                     break
         current.task = None
-        self.work.clear()
         page.clear()
 
     def _is_cancelled(self) -> bool:
@@ -281,18 +283,24 @@ class Executor:
     # -- the helper --------------------------------------------------------------------------------------------------------
 
     def _help(self) -> None:
-        seen = -1
+        """Look every 20 ms while there is work; sleep for good when there has been none for a while."""
+        seen, quiet = -1, 0
         while True:
             self.work.wait()
-            serial, since = self.serial, self.running_since
-            if not since:
-                time.sleep(LONG_TASK / 2)
-                continue
+            time.sleep(LONG_TASK)
+            serial = self.serial
             if serial != seen:
-                seen = serial
-                time.sleep(max(0.0, min(LONG_TASK, LONG_TASK - (time.time() - since))))
-                continue
-            self._take_over(serial)
+                seen, quiet = serial, 0
+            elif self.running_since:
+                if time.time() - self.running_since >= LONG_TASK:
+                    self._take_over(serial)
+            else:
+                quiet += 1
+                if quiet > 5:
+                    self.work.clear()
+                    quiet = 0
+                    if self.running_since or self.serial != seen:  # work came in between
+                        self.work.set()
 
     def _take_over(self, serial: int) -> None:
         """One task runs long: speak for it until it ends."""

@@ -107,7 +107,7 @@ class AllocatorProcess(Handler):
             self.reactor.handle(Recorded(row.position, decode_row(row)), now)
             last = row.position
         self.driver.position = last
-        await self.plane.serve(self.config.listener)
+        self.plane.serve(self.config.listener)
         self.config.ready(opened.epoch)
         task = self.loop.create_task(self._compact_by_itself())
         self._tasks.add(task)

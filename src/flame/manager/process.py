@@ -106,7 +106,7 @@ class ManagerProcess(Handler):
         self._begin(opened.epoch, opened.history)
         self._register_built_ins()
         for sock, token in self.config.listeners:
-            await self.plane.serve(sock, token)
+            self.plane.serve(sock, token)
         self.allocator.start()
         await self.driver.settled()
         self.config.ready(opened.epoch, None)
@@ -265,9 +265,7 @@ class ManagerProcess(Handler):
 
     def _reload(self, error: StorageFull) -> None:
         old = self.driver
-        for connection in list(self.plane.connections.values()):
-            if connection.transport is not None:
-                connection.transport.abort()
+        self.plane.drop_all()
         self.desk.drop()
         old.stop()
         self._gone.clear()
@@ -288,8 +286,7 @@ class ManagerProcess(Handler):
         self.driver.handle(StorageChanged("ok"))
         self._begin(self.epoch, self.history)
         self._register_built_ins()
-        for connection in list(self.plane.connections.values()):
-            self.plane.close(connection.peer)
+        self.plane.drop_all()
         if self.allocator.connected:
             self._allocator_up()
 

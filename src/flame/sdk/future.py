@@ -25,20 +25,17 @@ _DONE = (FINISHED, CANCELLED, CANCELLED_AND_NOTIFIED)
 class Future(concurrent.futures.Future[Any]):
     """Result of `session.run(...)`. Works with `concurrent.futures.wait`, `as_completed` and `asyncio.wrap_future`.
 
-    Slots that are not set yet read as None (see `__getattr__`): making a future stores three values.
+    `_result` holds the input until the task's frame is cut.
     """
 
-    __slots__ = ("_cond", "_exception", "_hooks", "_result", "_session", "_state", "_watchers")
+    __slots__ = ("_cond", "_exception", "_gates", "_hooks", "_result", "_session", "_state", "_watchers")
 
     def __init__(self, session: Session | None = None) -> None:
         self._state = PENDING
         self._cond: threading.Condition | None = None
+        self._exception: BaseException | None = None
+        self._result: Any = None
         self._session = session
-
-    def __getattr__(self, name: str) -> Any:
-        if name in ("_exception", "_result"):
-            return None
-        raise AttributeError(name)
 
     # What concurrent.futures looks at.
     @property
@@ -50,7 +47,8 @@ class Future(concurrent.futures.Future[Any]):
                 if cond is None:
                     self._hooks: list[Callable[[Any], object]] = []
                     self._watchers: list[Any] = []
-                    cond = self._cond = threading.Condition()
+                    self._gates: list[Any] = []
+                    cond = self._cond = threading.Condition(threading.Lock())
         return cond
 
     @property
@@ -104,10 +102,15 @@ class Future(concurrent.futures.Future[Any]):
             self._wait_here(timeout)
 
     def _wait_here(self, timeout: float | None) -> None:
-        cond = self._condition
-        with cond:
-            if not cond.wait_for(self.done, timeout):
-                raise TimeoutError("the task has not ended yet")
+        # A gate instead of `Condition.wait`: who waits wakes once, and not into a lock that the resolver still holds.
+        gate = threading.Lock()
+        gate.acquire()
+        with self._condition:
+            if self.done():
+                return
+            self._gates.append(gate)
+        if not gate.acquire(timeout=-1 if timeout is None else max(0.0, timeout)) and not self.done():
+            raise TimeoutError("the task has not ended yet")
 
     def cancel(self, kill: bool = False) -> bool:
         """Ask the engine to cancel the task; waits up to a second. True only if it is cancelled now. A running task is cancelled only with
@@ -136,7 +139,11 @@ class Future(concurrent.futures.Future[Any]):
                 else:
                     watcher.add_cancelled(self)
             cond.notify_all()
-            return bool(self._hooks)
+            gates, self._gates = self._gates, []
+            hooks = bool(self._hooks)
+        for gate in gates:
+            gate.release()
+        return hooks
 
     def _call_hooks(self) -> None:
         self._invoke_callbacks()  # type: ignore[attr-defined]

@@ -39,7 +39,7 @@ GOOD_FRAME = 1024
 RECONNECT = 30.0
 """Seconds a client looks for its cluster before futures fail with Unavailable."""
 RETRY = 0.25
-_READ = 1 << 20
+_READ = 1 << 18
 
 
 class Link:
@@ -58,6 +58,9 @@ class Link:
         self._sock: socket.socket | None = None
         self._out: deque[memoryview] = deque()
         self._deframer = Deframer()
+        # One buffer for all reads: a fresh large one is mapped and unmapped by the system each time.
+        self._buffer = bytearray(_READ)
+        self._view = memoryview(self._buffer)
         self._numbers = itertools.count(1)
         self._asked: dict[int, tuple[Message, queue.SimpleQueue[Message | FlameError], bool]] = {}
         self._watches: dict[int, tuple[m.WatchTask, Callable[[m.TaskChanged], None]]] = {}
@@ -245,16 +248,16 @@ class Link:
 
     def _read(self, sock: socket.socket) -> None:
         try:
-            data = sock.recv(_READ)
+            size = sock.recv_into(self._buffer)
         except BlockingIOError:
             return
         except OSError:
-            data = b""
-        if not data:
+            size = 0
+        if not size:
             self._lost()
             return
         try:
-            for envelope in self._deframer.feed(data):
+            for envelope in self._deframer.feed(bytes(self._view[:size])):
                 request, message = decode(envelope)
                 self._take(request, message)
         except ProtocolError as error:

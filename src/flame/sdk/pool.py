@@ -79,15 +79,11 @@ class FlameExecutor(concurrent.futures.Executor):
         session = self.session
         if len(payload) >= 4096:
             payload = session._big(payload)
-        future = PoolFuture(session)
-        queue = session._queue
-        queue.append((payload, future))
         if session.link.closed:
             session.link.check()
-        if session.link.idle:
-            session.link.kick()
-        elif len(queue) >= 1024:
-            session._push()
+        future = PoolFuture(session)
+        future._result = payload
+        session._enqueue(future)
         return future
 
     def _digest(self, fn: Callable[..., Any]) -> bytes:

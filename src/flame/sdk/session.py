@@ -5,6 +5,8 @@ from __future__ import annotations
 import concurrent.futures
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures._base import PENDING
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from flame.core.base.errors import FlameError, InvalidArgument, PayloadTooLarge, SessionClosed, WouldBlock
@@ -16,6 +18,8 @@ from flame.sdk.link import GOOD_FRAME, Link
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+_new = object.__new__
 
 QUEUED_TASKS = 65_536
 """Tasks that may wait in this process for their first frame; then `run` blocks until the engine has taken some."""
@@ -33,11 +37,14 @@ class Session:
         self.link, self.info = link, info
         self.id = info.id
         self.owned = owned
-        self._window: SessionWindow = link.peer.window(info.id, link.resolver(info.id))
+        self._window: SessionWindow = link.peer.window(info.id, link.resolver(info.id), attrgetter("_result"))
+        self._window.framed = _let_go
         self._window.owned = owned
         self._queue = self._window.queue
         self._closed = False
         self._bytes = 0
+        #: tasks queued since this thread last sent a frame
+        self._since = 0
 
     # -- submitting ------------------------------------------------------------------------------------------------------
 
@@ -54,12 +61,14 @@ class Session:
         link = self.link
         if link.closed:
             link.check()
-        future = Future(self)
-        queue = self._queue
-        queue.append((input, future))
+        # Future(self), written out: this is the hot path, a call costs as much as the rest.
+        future = _new(Future)
+        future._state, future._cond, future._exception, future._result, future._session = PENDING, None, None, input, self
+        self._queue.append(future)
+        self._since += 1
         if link.idle:
             link.kick()
-        elif len(queue) >= GOOD_FRAME:
+        elif self._since >= GOOD_FRAME:
             self._push()
         return future
 
@@ -83,17 +92,30 @@ class Session:
             plain = len(self._queue) - waiting
             if plain > 0:
                 runs.append((plain, DEFAULT))
-            self._queue.append((input, future))
+            future._result = input
+            self._queue.append(future)
             if runs and runs[-1][1] == options:
                 runs[-1] = (runs[-1][0] + 1, options)
             else:
                 runs.append((1, options))
+        self._since += 1
         self.link.kick()
-        if len(self._queue) >= GOOD_FRAME:
+        if self._since >= GOOD_FRAME:
+            self._push()
+
+    def _enqueue(self, future: Future) -> None:
+        """Any future whose `_result` is its input."""
+        self._queue.append(future)
+        self._since += 1
+        if self.link.idle:
+            self.link.kick()
+        elif self._since >= GOOD_FRAME:
             self._push()
 
     def _push(self) -> None:
-        self.link.pump_here()
+        self._since = 0
+        if not self.link.peer.full:
+            self.link.pump_here()
         if len(self._queue) >= QUEUED_TASKS:
             self._wait_for_room(lambda: len(self._queue) < QUEUED_TASKS // 2)
 
@@ -118,7 +140,7 @@ class Session:
 
         def held() -> int:
             frames = sum(len(f.blob) for f, _ in window.unacked)
-            return frames + sum(len(p) for p, _ in list(window.queue) if p is not None)
+            return frames + sum(len(f._result) for f in list(window.queue) if f._result is not None)
 
         self._bytes += len(input)
         if self._bytes > QUEUED_BYTES:  # count exactly only now and then
@@ -298,3 +320,9 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<Session {self.id}{' closed' if self._closed else ''}>"
+
+
+def _let_go(futures: list[Future]) -> None:
+    """The inputs are in a frame now."""
+    for future in futures:
+        future._result = None

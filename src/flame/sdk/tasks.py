@@ -39,11 +39,6 @@ class ObjectFuture(Future):
             self._object = functions._loads(self._result)
             return self._object
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "_object":
-            raise AttributeError(name)
-        return super().__getattr__(name)
-
     def result(self, timeout: float | None = None) -> Any:
         try:
             return super().result(timeout)
@@ -89,12 +84,8 @@ class FunctionSession(Session):
             payload = self._big(payload)
         future = ObjectFuture(self)
         if options == (-1, -1.0, -1.0) and not self._window.options:
-            queue_ = self._queue
-            queue_.append((payload, future))
-            if self.link.idle:
-                self.link.kick()
-            elif len(queue_) >= 1024:
-                self._push()
+            future._result = payload
+            self._enqueue(future)
         else:
             self._append(payload, future, options)
         return future

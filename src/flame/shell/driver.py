@@ -15,13 +15,15 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from flame.core.base.errors import Fenced, FlameError, StorageFull
-from flame.core.model.reactor import Close, Effect, Event, Peer, Persist, Send, Ticked
+from flame.core.model.reactor import COMMITTED, Close, Effect, Event, Peer, Persist, Send, Ticked
 from flame.store.port import Row, Store
 
 log = logging.getLogger("flame.driver")
 
 INLINE_BYTES = 64 * 1024
 """Under `process` durability a batch up to this size is committed in the loop: cheaper than a thread switch."""
+LAZY_COMMIT = 0.001
+"""Seconds after which a batch is committed that nobody waits for. So a lone short task has one commit: its submit and its result share it."""
 PROBE_EVERY = 0.25
 """Seconds between attempts to write again after the store was full."""
 
@@ -76,11 +78,14 @@ class Driver:
         self._encode, self._send, self._close, self._perform, self._failed = encode, send, close, perform, failed
         self._open = _Batch()
         self._flying: _Batch | None = None
-        self._scheduled = False
+        self._busy = False
+        self._urgent = False
+        self._lazy: asyncio.TimerHandle | None = None
+        self._guard = threading.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._stopped = False
-        self._work: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._drained: list[asyncio.Future[None]] = []
         self.batches = 0
@@ -97,8 +102,11 @@ class Driver:
         for effect in effects:
             kind = type(effect)
             if kind is Send:
-                if effect.when and (self._flying is not None or self._open.rows):  # type: ignore[attr-defined]
+                # In this order: the writer moves rows from `_open` to `_flying`.
+                if effect.when and (self._open.rows or self._flying is not None):  # type: ignore[attr-defined]
                     self._open.sends.append(effect)  # type: ignore[arg-type]
+                    if effect.when == COMMITTED:  # type: ignore[attr-defined]
+                        self._urge()
                 else:
                     self._send(effect)  # type: ignore[arg-type]
             elif kind is Persist:
@@ -112,10 +120,18 @@ class Driver:
     def _persist(self, record: Any) -> None:
         self.position += 1
         session, version, body = self._encode(record)
-        self._open.rows.append(Row(self.position, session, version, body))
-        self._open.bytes += len(body)
-        if not self._scheduled and self._flying is None:
-            self._scheduled = True
+        row = Row(self.position, session, version, body)
+        with self._guard:
+            self._open.rows.append(row)
+            self._open.bytes += len(body)
+        if self._lazy is None and not self._busy:
+            self._lazy = self.loop.call_later(LAZY_COMMIT, self._urge)
+
+    def _urge(self) -> None:
+        """Somebody waits for the open batch: commit it now, or right behind the one in flight."""
+        self._urgent = True
+        if not self._busy:
+            self._busy = True
             self.loop.call_soon(self._commit)
 
     def _arm(self) -> None:
@@ -134,18 +150,30 @@ class Driver:
     # -- commits -------------------------------------------------------------------------------------------------------
 
     def _commit(self) -> None:
-        self._scheduled = False
-        batch = self._open
-        if self._stopped or self._flying is not None or not batch.rows:
+        """Start a commit of the open batch: here, or in the writer's thread."""
+        if self._lazy is not None:
+            self._lazy.cancel()
+            self._lazy = None
+        if self._stopped:
             return
-        self._open, self._flying = _Batch(), batch
-        if self.store.durability != "power" and batch.bytes < INLINE_BYTES:
+        if not self._open.rows:
+            self._busy = False
+            return
+        self._urgent = False
+        if self.store.durability != "power" and self._open.bytes < INLINE_BYTES:
+            batch = self._take()
             self._finish(batch, self._append(batch))
             return
         if self._thread is None:
             self._thread = threading.Thread(target=self._write, name="flame-journal", daemon=True)
             self._thread.start()
-        self._work.put(batch)
+        self._work.put(True)
+
+    def _take(self) -> _Batch:
+        with self._guard:
+            batch, self._open = self._open, _Batch()
+            self._flying = batch
+        return batch
 
     def _append(self, batch: _Batch) -> FlameError | None:
         try:
@@ -155,7 +183,8 @@ class Driver:
         return None
 
     def _write(self) -> None:
-        while (batch := self._work.get()) is not None:
+        while self._work.get():
+            batch = self._take()
             error = self._append(batch)
             try:
                 self.loop.call_soon_threadsafe(self._finish, batch, error)
@@ -175,22 +204,27 @@ class Driver:
         self.batches += 1
         for send in batch.sends:
             self._send(send)
-        if self._open.rows:
+        if self._open.rows and self._urgent:
             self._commit()
-        else:
-            waiting, self._open.sends = self._open.sends, []
-            for send in waiting:
-                self._send(send)
-            for future in self._drained:
-                if not future.done():
-                    future.set_result(None)
-            self._drained.clear()
+            return
+        self._busy = False
+        if self._open.rows:
+            self._lazy = self.loop.call_later(LAZY_COMMIT, self._urge)
+            return
+        waiting, self._open.sends = self._open.sends, []
+        for send in waiting:
+            self._send(send)
+        for future in self._drained:
+            if not future.done():
+                future.set_result(None)
+        self._drained.clear()
 
     async def settled(self) -> None:
         """Wait until everything persisted so far is committed."""
         if self._open.rows or self._flying is not None:
             future: asyncio.Future[None] = self.loop.create_future()
             self._drained.append(future)
+            self._urge()
             await future
 
     @property
@@ -202,7 +236,7 @@ class Driver:
         self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
-        self._work.put(None)
+        self._work.put(False)
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(10)
 

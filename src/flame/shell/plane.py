@@ -10,22 +10,25 @@ import os
 import socket
 import struct
 from collections.abc import Callable
-from typing import cast
 
 from flame.core.base.errors import FlameError, ProtocolError
-from flame.core.model.messages import Failure, Hello, Message, Welcome
+from flame.core.model.messages import Failure, Hello, Message, Recorded, Submitted, Welcome
 from flame.core.model.reactor import Peer
 from flame.shell.address import Address, connect
+from flame.shell.stream import Stream
 from flame.wire.codec import Deframer, decode, frame
 
 log = logging.getLogger("flame.plane")
 
 VERSIONS = (1, 1)
 """Lowest and highest version of the plane this release speaks."""
-HIGH_WATER, LOW_WATER = 8 * 1024 * 1024, 2 * 1024 * 1024
-"""Unsent bytes of one connection at which it is told to be choked, and to have caught up."""
 HELLO_LIMIT = 10.0
 """Seconds a connection may take to say hello."""
+
+
+LAZY = (Submitted, Recorded)
+"""Messages that nobody waits for: they travel with the next other one, or after LAZY_SECONDS. Each saves its receiver a wake-up."""
+LAZY_SECONDS = 0.002
 
 
 class Handler:
@@ -37,27 +40,38 @@ class Handler:
     def choked(self, peer: Peer, full: bool) -> None: ...
 
 
-class Connection(asyncio.Protocol):
+class Connection:
     """One accepted connection. The first message must be a Hello we understand, with the token where one is wanted."""
 
-    def __init__(self, plane: Plane, token: str) -> None:
+    def __init__(self, plane: Plane, sock: socket.socket, token: str) -> None:
         self.plane, self.token = plane, token
         self.peer: Peer = 0
-        self.transport: asyncio.Transport | None = None
         self.hello: Hello | None = None
         self._deframer = Deframer()
-        self._timer: asyncio.TimerHandle | None = None
+        self._held: list[bytes] = []
+        self._loop = asyncio.get_running_loop()
+        self.stream = Stream(sock, self._data, self._ended, self._choked)
+        self._timer = self._loop.call_later(HELLO_LIMIT, self.stream.abort)
+        if sock.family == socket.AF_UNIX and not _same_user(sock):
+            self.stream.abort()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-        self.transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
-        sock = self.transport.get_extra_info("socket")
-        if sock is not None and sock.family == socket.AF_UNIX and not _same_user(sock):
-            self.transport.abort()
-            return
-        self._timer = asyncio.get_running_loop().call_later(HELLO_LIMIT, self.transport.abort)
+    def write(self, data: bytes, lazy: bool = False) -> None:
+        if lazy:
+            if not self._held:
+                self._loop.call_later(LAZY_SECONDS, self.flush)
+            self._held.append(data)
+        elif self._held:
+            self._held.append(data)
+            self.flush()
+        else:
+            self.stream.write(data)
 
-    def data_received(self, data: bytes) -> None:
+    def flush(self) -> None:
+        if self._held:
+            data, self._held = b"".join(self._held), []
+            self.stream.write(data)
+
+    def _data(self, data: bytes) -> None:
         try:
             for envelope in self._deframer.feed(data):
                 request, message = decode(envelope)
@@ -84,32 +98,26 @@ class Connection(asyncio.Protocol):
             said = "no token" if not message.token else "a wrong token"
             self._answer(Failure("unauthenticated", f"TCP connections want the cluster's token; {said} came", "FLAME_TOKEN_FILE names it"))
             return
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.cancel()
         self.hello = message
         self.peer = self.plane.add(self)
         self.plane.handler.joined(self.peer, message)
 
     def _answer(self, failure: Failure) -> None:
-        assert self.transport is not None
-        self.transport.write(frame(failure))
-        self.transport.close()
+        self.write(frame(failure))
+        self.stream.close()
 
     def refuse(self, error: FlameError) -> None:
         """Say why, then hang up."""
         log.warning("connection %d dropped: %s", self.peer, error)
-        if self.transport is not None and not self.transport.is_closing():
+        if self.stream.open:
             self._answer(Failure(error.code, error.message, error.hint))
 
-    def pause_writing(self) -> None:
-        self.plane.handler.choked(self.peer, True)
+    def _choked(self, full: bool) -> None:
+        self.plane.handler.choked(self.peer, full)
 
-    def resume_writing(self) -> None:
-        self.plane.handler.choked(self.peer, False)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+    def _ended(self) -> None:
+        self._timer.cancel()
         if self.peer:
             self.plane.remove(self.peer)
             self.plane.handler.lost(self.peer)
@@ -132,7 +140,7 @@ class Plane:
         self.handler = handler
         self.connections: dict[Peer, Connection] = {}
         self._next = first
-        self._servers: list[asyncio.AbstractServer] = []
+        self._listening: list[socket.socket] = []
 
     def number(self) -> Peer:
         self._next += 1
@@ -146,34 +154,48 @@ class Plane:
     def remove(self, peer: Peer) -> None:
         self.connections.pop(peer, None)
 
-    async def serve(self, sock: socket.socket, token: str = "") -> None:
+    def serve(self, sock: socket.socket, token: str = "") -> None:
         """Accept on a listening socket; with `token`, every hello must carry it."""
-        loop = asyncio.get_running_loop()
-        make = lambda: Connection(self, token)  # noqa: E731
-        if sock.family == socket.AF_UNIX:
-            self._servers.append(await loop.create_unix_server(make, sock=sock))
-        else:
-            self._servers.append(await loop.create_server(make, sock=sock))
+        self._listening.append(sock)
+        asyncio.get_running_loop().add_reader(sock.fileno(), self._accept, sock, token)
+
+    def _accept(self, sock: socket.socket, token: str) -> None:
+        for _ in range(64):
+            try:
+                accepted, _ = sock.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:  # too many open files: those that are open go on
+                log.error("cannot accept: %s", error)
+                return
+            if accepted.family != socket.AF_UNIX:
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            Connection(self, accepted, token)
 
     def send(self, peer: Peer, message: Message, request: int = 0) -> None:
         connection = self.connections.get(peer)
-        if connection is not None and connection.transport is not None:
-            connection.transport.write(frame(message, request))
+        if connection is not None:
+            connection.write(frame(message, request), type(message) in LAZY)
 
     def close(self, peer: Peer) -> None:
         connection = self.connections.get(peer)
-        if connection is not None and connection.transport is not None:
-            connection.transport.close()
+        if connection is not None:
+            connection.stream.close()
+
+    def drop_all(self) -> None:
+        for connection in list(self.connections.values()):
+            connection.stream.abort()
 
     def stop(self) -> None:
-        for server in self._servers:
-            server.close()
+        loop = asyncio.get_running_loop()
+        for sock in self._listening:
+            loop.remove_reader(sock.fileno())
         for connection in list(self.connections.values()):
-            if connection.transport is not None:
-                connection.transport.close()
+            connection.flush()
+            connection.stream.close()
 
 
-class Dialler(asyncio.Protocol):
+class Dialler:
     """A connection to another process of the cluster that is made again whenever it ends.
 
     hello: what to say, asked anew for every connection. joined: called after the Welcome (or at once when the other side sends none).
@@ -188,8 +210,7 @@ class Dialler(asyncio.Protocol):
         lost: Callable[[], None],
     ) -> None:
         self.address, self._hello, self._received, self._joined, self._lost = address, hello, received, joined, lost
-        self.transport: asyncio.Transport | None = None
-        self.connected = False
+        self.stream: Stream | None = None
         self._deframer = Deframer()
         self._stopped = False
         self._task: asyncio.Task[None] | None = None
@@ -199,7 +220,7 @@ class Dialler(asyncio.Protocol):
 
     async def _dial(self) -> None:
         """10 ms at first: a restarted neighbour should be found at once; later a second."""
-        loop, pause = asyncio.get_running_loop(), 0.01
+        pause = 0.01
         while not self._stopped:
             try:
                 sock = connect(self.address)  # local: does not wait
@@ -207,21 +228,17 @@ class Dialler(asyncio.Protocol):
                 await asyncio.sleep(pause)
                 pause = min(pause * 1.5, 0.25)
                 continue
-            sock.setblocking(False)
             self._deframer = Deframer()
-            if self.address.path:
-                await loop.create_unix_connection(lambda: self, sock=sock)
-            else:
-                await loop.create_connection(lambda: self, sock=sock)
+            self.stream = Stream(sock, self._data, self._ended, lambda full: None)
+            self.stream.write(frame(self._hello()))
+            self._joined()
             return
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-        self.transport.write(frame(self._hello()))
-        self.connected = True
-        self._joined()
+    @property
+    def connected(self) -> bool:
+        return self.stream is not None
 
-    def data_received(self, data: bytes) -> None:
+    def _data(self, data: bytes) -> None:
         try:
             for envelope in self._deframer.feed(data):
                 request, message = decode(envelope)
@@ -229,24 +246,23 @@ class Dialler(asyncio.Protocol):
                     self._received(request, message)
         except ProtocolError as error:
             log.warning("%s: %s", self.address, error)
-            if self.transport is not None:
-                self.transport.abort()
+            if self.stream is not None:
+                self.stream.abort()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        was, self.connected, self.transport = self.connected, False, None
-        if was:
-            self._lost()
+    def _ended(self) -> None:
+        self.stream = None
+        self._lost()
         if not self._stopped:
             self.start()
 
     def send(self, message: Message, request: int = 0) -> None:
         """Dropped while not connected: both sides state anew what matters when they meet again."""
-        if self.transport is not None:
-            self.transport.write(frame(message, request))
+        if self.stream is not None:
+            self.stream.write(frame(message, request))
 
     def stop(self) -> None:
         self._stopped = True
         if self._task is not None:
             self._task.cancel()
-        if self.transport is not None:
-            self.transport.close()
+        if self.stream is not None:
+            self.stream.close()

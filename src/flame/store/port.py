@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import google_crc32c
 
@@ -16,8 +16,7 @@ FORMAT = 1
 """Of the store itself; an engine refuses one it does not know."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     position: int
     session: str
     version: int

@@ -46,7 +46,7 @@ def _plain(kind: Any) -> bool:
 class _Class:
     """Both directions of one message class."""
 
-    __slots__ = ("build", "decoders", "encoders", "kind", "optional")
+    __slots__ = ("build", "decode", "decoders", "encode", "encoders", "kind")
 
     def __init__(self, kind: type[Message]) -> None:
         self.kind = kind
@@ -58,24 +58,25 @@ class _Class:
             encode, decode, optional = _converters(hints[name])
             self.encoders.append((name, encode))
             self.decoders.append((name, decode, optional))
+        self.compile()
 
-    def encode(self, value: Message) -> Any:
-        fields: dict[str, Any] = {}
-        for name, convert in self.encoders:
-            got = getattr(value, name)
-            if got is not None:
-                fields[name] = got if convert is None else convert(got)
-        return self.build(**fields)
-
-    def decode(self, got: Any) -> Any:
-        values: list[Any] = []
-        for name, convert, optional in self.decoders:
-            if optional and not got.HasField(name):
-                values.append(None)
-            else:
-                value = getattr(got, name)
-                values.append(value if convert is None else convert(value))
-        return self.kind(*values)
+    def compile(self) -> None:
+        """Straight-line code for both directions: half the time of a loop over the fields."""
+        names: dict[str, Any] = {"build": self.build, "kind": self.kind}
+        give, take = [], []
+        for i, ((name, enc), (_, dec, optional)) in enumerate(zip(self.encoders, self.decoders, strict=True)):
+            names[f"e{i}"], names[f"d{i}"] = enc, dec
+            # Protobuf takes None as absent, for fields with presence.
+            value = f"v.{name}"
+            if enc is not None:
+                value = f"(None if v.{name} is None else e{i}(v.{name}))" if optional else f"e{i}(v.{name})"
+            give.append(f"{name}={value}")
+            got = f"g.{name}" if dec is None else f"d{i}(g.{name})"
+            take.append(f'({got} if g.HasField("{name}") else None)' if optional else got)
+        lines = [f"def encode(v): return build({', '.join(give)})", f"def decode(g): return kind({', '.join(take)})"]
+        exec("\n".join(lines), names)
+        self.encode: Callable[[Message], Any] = names["encode"]
+        self.decode: Callable[[Any], Any] = names["decode"]
 
 
 def _converters(kind: Any) -> tuple[_Convert | None, _Convert | None, bool]:
@@ -117,10 +118,13 @@ for _kind, _class in _CLASSES.items():
         _BY_FIELD[_name] = _class
 
 
+_Envelope = pb.Envelope
+
+
 def encode(message: Message, request: int = 0) -> bytes:
     """One Envelope, without the length in front."""
     kind = type(message)
-    return pb.Envelope(**{"request": request, _FIELD[kind]: _CLASSES[kind].encode(message)}).SerializeToString()  # type: ignore[no-any-return]
+    return _Envelope(**{"request": request, _FIELD[kind]: _CLASSES[kind].encode(message)}).SerializeToString()  # type: ignore[no-any-return]
 
 
 def frame(message: Message, request: int = 0) -> bytes:
@@ -131,9 +135,8 @@ def frame(message: Message, request: int = 0) -> bytes:
 
 def decode(data: bytes | memoryview) -> tuple[int, Message]:
     """(request, message). Raises ProtocolError when it is not an Envelope with a body we know."""
-    envelope = pb.Envelope()
     try:
-        envelope.ParseFromString(data)
+        envelope = _Envelope.FromString(data)
     except DecodeError as error:
         raise ProtocolError(f"{len(data)} bytes that are not an Envelope: {error}") from None
     field = envelope.WhichOneof("body")

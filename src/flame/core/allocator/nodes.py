@@ -16,6 +16,8 @@ READY_CODE, SILENT_CODE, LOST_CODE = 4001, 4002, 4003
 def register(book: Book, peer: Peer, message: RegisterNode) -> None:
     """A node comes, or comes again: on a new connection what it runs is what it says it runs."""
     node = book.nodes.get(message.name)
+    if node is not None and node.peer is not None and node.peer > peer:
+        return  # an earlier connection of the agent, read late
     if node is None:
         node = Node(message, peer, NodeState.UNKNOWN, book.now)
         book.nodes[message.name] = node

@@ -52,9 +52,14 @@ def decode_failure(payload: bytes) -> TaskFailure:
         return TaskFailure("internal", f"an unreadable failure of {len(payload)} bytes")
 
 
+_NOTHING = ABSENT.to_bytes(4, "little")
+
+
 def pack_payloads(payloads: Iterable[bytes | None]) -> tuple[bytes, bytes]:
     """(lengths, blob) of payloads; None is absent."""
     found = list(payloads)
+    if found.count(None) == len(found):
+        return _NOTHING * len(found), b""
     lengths = array("I", [ABSENT if p is None else len(p) for p in found])
     return lengths.tobytes(), b"".join([p for p in found if p])
 
@@ -114,6 +119,8 @@ def unpack_payloads(lengths: bytes, blob: bytes) -> list[bytes | None]:
     size = int.from_bytes(lengths[:4], "little") if count else 0
     if count and size and size != ABSENT and lengths == lengths[:4] * count:
         return [blob[i : i + size] for i in range(0, size * count, size)]
+    if not blob and lengths == _NOTHING * count:
+        return [None] * count
     out: list[bytes | None] = []
     at = 0
     for n in array("I", lengths):

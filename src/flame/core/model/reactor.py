@@ -13,12 +13,14 @@ import msgspec
 from flame.core.model.messages import Hello, Message
 
 Peer: TypeAlias = int
-"""One connection, numbered by the shell; a number is never used twice in one process."""
+"""One connection, numbered by the shell in order: a later connection has a larger number, and no number is used twice in one process."""
 
 NOW = 0
 """A send that leaves at once: hand-outs, recalls, heartbeats."""
 COMMITTED = 1
-"""A send that leaves once everything persisted so far is committed."""
+"""A send that leaves once everything persisted so far is committed, and that asks for that commit now."""
+LAZY = 2
+"""Like COMMITTED, but nobody waits for it: it does not ask for a commit (there is one every millisecond or so)."""
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):

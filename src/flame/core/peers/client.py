@@ -19,6 +19,9 @@ from flame.core.model.payloads import FRAME_BYTES, FRAME_TASKS, pack_payloads, u
 MAX_FRAMES = 48
 """Unacknowledged frames of one client; the manager remembers the last 128 keys."""
 
+LARGE_FRAME = 64 * 1024
+"""Bytes from which on the tickets of a frame are told to let go of their payloads."""
+
 Resolve = Callable[[Sequence[Any], bytes, Sequence[bytes | None], int], None]
 """(tickets, codes, payloads, first task number) -> None; `codes` is empty when all succeeded."""
 
@@ -41,11 +44,15 @@ class Waiting:
 class SessionWindow:
     """The tasks of one session at this client."""
 
-    def __init__(self, id: str, resolve: Resolve) -> None:
+    def __init__(self, id: str, resolve: Resolve, payload: Callable[[Any], bytes | None]) -> None:
         self.id = id
         self.resolve = resolve
-        #: (payload, ticket) not yet framed; appended to by any thread
-        self.queue: deque[tuple[bytes | None, Any]] = deque()
+        #: a ticket's payload, asked once when its frame is cut
+        self.payload = payload
+        #: called with the tickets of a large frame: their payloads are in the frame now
+        self.framed: Callable[[list[Any]], None] | None = None
+        #: tickets not yet framed; appended to by any thread
+        self.queue: list[Any] = []
         self.options: deque[tuple[int, Options]] = deque()  # (tasks, options) in queue order, only when not DEFAULT
         self.unacked: deque[tuple[m.Submit, list[Any]]] = deque()
         self.waiting: list[Waiting] = []
@@ -147,7 +154,7 @@ class SessionWindow:
         """Every ticket without a result; the window is empty afterwards."""
         out = [t for w in self.waiting for t in w.tickets if t is not None]
         out += [t for _, tickets in self.unacked for t in tickets]
-        out += [t for _, t in self.queue]
+        out += self.queue
         self.waiting.clear()
         self.starts.clear()
         self.unacked.clear()
@@ -178,10 +185,10 @@ class ClientPeer:
         """Are as many frames unacknowledged as may be?"""
         return self._frames >= MAX_FRAMES
 
-    def window(self, session: str, resolve: Resolve) -> SessionWindow:
+    def window(self, session: str, resolve: Resolve, payload: Callable[[Any], bytes | None]) -> SessionWindow:
         found = self.windows.get(session)
         if found is None:
-            found = self.windows[session] = SessionWindow(session, resolve)
+            found = self.windows[session] = SessionWindow(session, resolve, payload)
         return found
 
     def joined(self, welcome: m.Welcome) -> None:
@@ -222,7 +229,7 @@ class ClientPeer:
         out = [t for _, tickets in window.unacked for t in tickets]
         self._frames -= len(window.unacked)
         window.unacked.clear()
-        out += [t for _, t in window.queue]
+        out += window.queue
         window.queue.clear()
         window.options.clear()
         return out
@@ -241,17 +248,14 @@ class ClientPeer:
         if window.options:
             most, options = window.options[0]
             most = min(most, FRAME_TASKS)
-        payloads: list[bytes | None] = []
-        tickets: list[Any] = []
-        size = 0
-        for _ in range(min(most, len(queue))):
-            payload, ticket = queue.popleft()
-            payloads.append(payload)
-            tickets.append(ticket)
-            if payload:
-                size += len(payload)
-                if size >= FRAME_BYTES:
-                    break
+        # Other threads append meanwhile: what is taken is a prefix.
+        tickets = queue[:most]
+        payloads = list(map(window.payload, tickets))
+        if payloads.count(None) != len(payloads):
+            keep = _fitting(payloads)
+            if keep < len(tickets):
+                tickets, payloads = tickets[:keep], payloads[:keep]
+        del queue[: len(tickets)]
         if window.options:
             left = window.options[0][0] - len(tickets)
             if left:
@@ -260,6 +264,8 @@ class ClientPeer:
                 window.options.popleft()
         self._seq += 1
         frame = m.Submit(window.id, self._seq, *pack_payloads(payloads), *options)
+        if window.framed is not None and len(frame.blob) >= LARGE_FRAME:
+            window.framed(tickets)
         window.unacked.append((frame, tickets))
         self._frames += 1
         self.out.append(frame)
@@ -267,3 +273,14 @@ class ClientPeer:
     def drain(self) -> list[Message]:
         out, self.out = self.out, []
         return out
+
+
+def _fitting(payloads: list[bytes | None]) -> int:
+    """How many of the payloads make one frame: at most FRAME_BYTES, at least one payload."""
+    size = 0
+    for count, payload in enumerate(payloads, 1):
+        if payload:
+            size += len(payload)
+            if size >= FRAME_BYTES:
+                return count
+    return len(payloads)

@@ -43,7 +43,10 @@ def joined(core: Core, peer: Peer, hello: m.Hello) -> None:
     if executor.token != hello.token or session is None:
         core.send(peer, m.Failure("unauthenticated", f"executor {executor.id} has no valid token"), when=NOW)
         return
+    if executor.peer is not None and executor.peer > peer:
+        return  # an earlier connection of it, heard of late
     executor.peer, executor.lost_at = peer, 0.0
+    executor.blocked = False  # it says so again when it is
     core.serving[peer] = executor
     if session.state == SessionState.CLOSED:
         executor.state, executor.leaving = ExecutorState.UNBINDING, True
@@ -88,8 +91,10 @@ def adopt(core: Core, session: Session, executor: Executor, held: tuple[int, ...
     drop: list[int] = []
     for (epoch, lease), (first, end, attempt) in sorted(theirs.items(), reverse=True):
         key = epoch, lease
-        if key not in executor.handouts and not _take_over(core, session, executor, first, end, key, attempt):
-            drop += (first, end - first, epoch, lease, attempt)
+        if key not in executor.handouts:
+            taken = _take_over(core, session, executor, first, end, key, attempt)
+            if taken < end:
+                drop += (taken, end - taken, epoch, lease, attempt)
     for key, handout in list(executor.handouts.items()):
         low, high, _ = theirs.get(key, (handout.end, handout.end, 1))
         if low > handout.next:
@@ -109,26 +114,33 @@ def adopt(core: Core, session: Session, executor: Executor, held: tuple[int, ...
 
 def _take_over(
     core: Core, session: Session, executor: Executor, first: int, end: int, key: tuple[int, int], attempt: int
-) -> bool:
-    """During adoption: these tasks are this executor's again, behind the last one whose attempt is over. The highest lease wins."""
+) -> int:
+    """During adoption: these tasks are this executor's again, from the first live one whose attempt is not over. The highest lease wins.
+
+    Returns the end of what was taken; `first` when nothing was. Hand-outs leave before their tasks are committed: what the journal did
+    not have when we started is not ours, its numbers may belong to other tasks now.
+    """
     from flame.core.sessions.state import Handout
 
-    if not session.adopt_until or not session.table.has(end - 1):
-        return False
+    begin, end = first, min(end, session.recovered + 1)
+    if not session.adopt_until:
+        return begin
     if attempt > 1 or session.table.attempts:
         first = max((no + 1 for no in range(first, end) if session.table.attempt(no) != attempt), default=first)
-        if first >= end:
-            return False
+    live = session.table.live_in(first, end) if first < end else []
+    if not live:
+        return begin
+    first = live[0][0]
     overlapping = [
         (other, k) for other in session.executors.values() for k, h in other.handouts.items() if h.next < end and first < h.end
     ]
     if any(k >= key for _, k in overlapping):
-        return False
+        return begin
     for other, k in overlapping:
         _take_away(core, session, other, k)
     executor.handouts[key] = Handout(first, end, *key)
     executor.outstanding += end - first
-    return True
+    return end
 
 
 def _take_away(core: Core, session: Session, executor: Executor, key: tuple[int, int]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from flame.core.base.errors import FlameError, ProtocolError
 from flame.core.model import messages as m
-from flame.core.model.reactor import NOW, Close, Choked, Effect, Event, Joined, Lost, Peer, Received, Recorded, Ticked
+from flame.core.model.reactor import COMMITTED, LAZY, NOW, Close, Choked, Effect, Event, Joined, Lost, Peer, Received, Recorded, Ticked
 from flame.core.model.states import SessionState
 from flame.core.sessions import apps, archive, executors, intake, views
 from flame.core.sessions import records as r
@@ -174,6 +174,7 @@ class Sessions:
                 core.timer(due, wake, session.id, no)
             if session.state == SessionState.OPEN:
                 session.adopt_until = now + core.settings.adopt_grace
+                session.recovered = len(session.table)
                 core.timer(session.adopt_until, executors.adoption_over, session.id)
                 if session.owner:
                     core.timer(now + core.settings.owner_grace, intake.owner_left, session.owner)
@@ -231,7 +232,8 @@ class Sessions:
             elif kind in VERBS:
                 answer = VERBS[kind](core, event.peer, event.request, event.message)
                 if answer is not None:
-                    core.send(event.peer, answer, event.request)
+                    lazy = kind is m.Submit and intake.NATIVE in core.peers[event.peer].features
+                    core.send(event.peer, answer, event.request, LAZY if lazy else COMMITTED)
             else:
                 raise ProtocolError(f"{kind.__name__} is not for the session manager")
         except ProtocolError as error:
@@ -279,7 +281,7 @@ class Sessions:
         core.send(peer, welcome, when=NOW)
         if hello.role == "executor":
             executors.joined(core, peer, hello)
-        else:
+        elif core.clients.get(hello.client_id, 0) < peer:  # not an earlier connection of it, heard of late
             core.clients[hello.client_id] = peer
 
     def _allocator_joined(self, peer: Peer) -> None:

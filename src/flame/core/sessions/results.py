@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from flame.core.model.reactor import LAZY
 from flame.core.model.messages import RUN, Completed, Recorded, Results, TaskChanged
 from flame.core.model.payloads import Column, failure
 from flame.core.model.states import ResultCode
@@ -19,7 +20,7 @@ _RETRY = ResultCode.RETRY.value
 
 def completed(core: Core, executor: Executor, message: Completed) -> None:
     """Record what may be recorded: tasks that are not terminal and whose hand-out is current. The rest is fenced, silently."""
-    core.send(executor.peer, Recorded(message.seq))
+    core.send(executor.peer, Recorded(message.seq), when=LAZY)
     if message.seq <= executor.seq:
         return  # sent again after a reconnect
     executor.seq = message.seq

@@ -139,7 +139,7 @@ class Submitter:
 class Session:
     __slots__ = (
         "adopt_until", "alias", "archive", "blobs", "closed", "closers", "created", "delayed", "demand", "demand_due", "events",
-        "executors", "failures", "held", "id", "logs", "mode", "owner", "queue", "queued", "reasons", "running", "spec",
+        "executors", "failures", "held", "id", "logs", "mode", "owner", "queue", "queued", "reasons", "recovered", "running", "spec",
         "state", "submitters", "table", "totals", "watchers",
     )  # fmt: skip
 
@@ -175,6 +175,8 @@ class Session:
         self.failures = 0
         self.held = False
         self.adopt_until = 0.0
+        #: tasks the journal had when the manager started
+        self.recovered = 0
         self.reasons: tuple[EventInfo, ...] = ()
         self.logs: deque[LogLine] = deque(maxlen=10_000)
 
