@@ -29,7 +29,6 @@ class ExecutorProcess(Process):
         self.busy = False
         self._entering = False
         self._task = 0
-        self._blocked = False
 
     def page(self) -> tuple[int, ...]:
         """What the agent can read after the process is gone: the run of the task it was executing."""
@@ -132,9 +131,8 @@ class ExecutorProcess(Process):
             self.after(0.001 * rng.random(), self._die, self._task)
             return
         takes = self.slow * rng.random() * {LONG: 0.4, MEDIUM: 0.05}.get(kind, 0.003)
-        if kind == BLOCK and peer.connected:
-            self._blocked = True
-            peer.out.append(m.Blocked(peer.session, True))
+        if kind == BLOCK:
+            peer.block(True)
         if takes > LONG_TASK:
             self.after(LONG_TASK, self._long, self._task, self.now)
         self.after(takes, self._done, self._task, payload, attempt)
@@ -164,10 +162,7 @@ class ExecutorProcess(Process):
         if task != self._task or not self.busy:
             return
         self.busy = False
-        if self._blocked:
-            self._blocked = False
-            if self.peer.connected:
-                self.peer.out.append(m.Blocked(self.peer.session, False))
+        self.peer.block(False)
         self.peer.done(int(code), payload, self.now)
         if not self.peer.batches or self.world.clock.rng.random() < 0.3:
             self.peer.flush()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flame.core.allocator.placements import grant, is_full, remember, rename_app, replaced, stop
-from flame.core.allocator.state import Book, Demand, Manager
+from flame.core.allocator.state import Book, Demand
 from flame.core.model.messages import (
     DemandChanged,
     DemandGone,
@@ -19,7 +19,14 @@ from flame.core.model.states import NodeState, PlacementState
 
 def joined(book: Book, peer: Peer, message: ManagerJoined) -> None:
     """A manager says where it is and which placements it knows; it hears about those that ended while it was away."""
-    manager = book.managers[peer] = book.managers.get(peer) or Manager(peer)
+    same = [other for other in book.managers.values() if other.joined and other.address == message.address]
+    if any(other.peer > peer for other in same):
+        del book.managers[peer]  # an earlier connection of the manager, read late: nothing it says counts
+        return
+    for other in same:
+        if other.peer < peer:
+            lost(book, other.peer)
+    manager = book.managers[peer]
     manager.address, manager.epoch, manager.joined = message.address, message.epoch, True
     for id in message.placements:
         if id in book.gone:

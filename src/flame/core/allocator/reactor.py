@@ -149,6 +149,8 @@ class Allocator:
     def _receive(self, event: Received) -> None:
         book, message = self.book, event.message
         role = book.roles.get(event.peer, "")
+        if role == "manager" and event.peer not in book.managers:
+            return
         handler = (AGENT if role == "agent" else MANAGER if role == "manager" else {}).get(type(message))
         answer: Message = Done()
         try:

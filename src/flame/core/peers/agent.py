@@ -22,6 +22,8 @@ BEAT = 5.0
 """Seconds between heartbeats."""
 QUICK = 2.0
 """A process that ends badly within this many seconds has failed to start."""
+CANNOT_START = 127
+"""Exit code of what never ran."""
 MAX_REPORTS = 256
 """Ended placements that are reported again on a new connection."""
 
@@ -146,10 +148,10 @@ class AgentPeer:
             self._kill_if_due(process, now)
 
     def failed(self, id: str, reason: str, now: float) -> None:
-        """A Spawn could not be done."""
+        """A Spawn could not be done; reported as a shell reports a command it cannot start."""
         process = self.processes.pop(id)
         self._count_failure(process.order.app)
-        self._report(m.PlacementExited(id, reason=reason))
+        self._report(m.PlacementExited(id, exit_code=CANNOT_START, log=reason, reason=reason))
 
     def exited(
         self,
@@ -165,7 +167,8 @@ class AgentPeer:
         if process is None:
             return
         bad = number is not None or exit_code != 0
-        if bad and not process.stopping and now - process.spawned_at < QUICK:
+        # Whoever got as far as a task has started well: a task that kills it is not to slow its application down.
+        if bad and not current and not process.stopping and now - process.spawned_at < QUICK:
             self._count_failure(process.order.app)
         else:
             self._failures.pop(process.order.app, None)

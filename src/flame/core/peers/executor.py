@@ -51,6 +51,8 @@ class ExecutorPeer:
         #: task numbers cancelled before they were taken, and whether the current one was
         self.skip: set[int] = set()
         self.cancelled = False
+        #: the service waits for tasks of its own session
+        self.blocked = False
         self.out: list[Message] = []
         self._seq = 0
         self._unrecorded: deque[m.Completed] = deque()
@@ -89,6 +91,8 @@ class ExecutorPeer:
         """The manager welcomed us: send again what it has not recorded."""
         self.connected = True
         self.out.extend(self._unrecorded)
+        if self.blocked:
+            self.out.append(m.Blocked(self.session, True))
         self.started_told = False
 
     def lost(self) -> None:
@@ -225,6 +229,13 @@ class ExecutorPeer:
         no, epoch, lease, _ = self.current
         self.started_told = True
         self.out.append(m.Started(self.session, no, epoch, lease, at))
+
+    def block(self, waiting: bool) -> None:
+        """The service waits for tasks of its own session, or does no longer; said again on every connection."""
+        if waiting != self.blocked:
+            self.blocked = waiting
+            if self.connected:
+                self.out.append(m.Blocked(self.session, waiting))
 
     def drain(self) -> list[Message]:
         """What to send now."""

@@ -382,7 +382,9 @@ def gone(core: Core, message: m.PlacementGone) -> None:
         return
     session.executors.pop(executor.id, None)
     settle(core, executor, message)
-    if executor.state in (ExecutorState.VOID, ExecutorState.BINDING) and not executor.leaving and message.reason != "agent lost":
+    # Only a process that ended by itself says something about the service; agents and nodes come and go.
+    ended = message.exit_code is not None or message.signal is not None
+    if executor.state in (ExecutorState.VOID, ExecutorState.BINDING) and not executor.leaving and ended:
         bind_failed(core, session, executor, 11, f"shim creation failed: {describe(message)}")
     end_adoption(core, session)
     core.touch(session)
