@@ -11,6 +11,7 @@ import importlib
 import logging
 import os
 import select
+import signal
 import socket
 import sys
 import threading
@@ -50,6 +51,14 @@ class Launch:
     session: str
     address: str
     python: str = ""
+
+
+class Terminated(BaseException):
+    """SIGTERM came: leave the session, then end."""
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
 
 
 class Executor:
@@ -142,13 +151,19 @@ class Executor:
         """The whole life of the process; returns its exit code."""
         threading.Thread(target=self._help, name="flame-helper", daemon=True).start()
         with self.lock:
-            while True:
-                if self.sock is None and not self.connect():
-                    log.error("the session manager at %s is gone", self.address)
-                    break
-                if not self._turn():
-                    break
+            try:
+                signal.signal(signal.SIGTERM, _terminate)
+                while self._connected() and self._turn():
+                    pass
+            except Terminated:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
         return self._leave()
+
+    def _connected(self) -> bool:
+        if self.sock is None and not self.connect():
+            log.error("the session manager at %s is gone", self.address)
+            return False
+        return True
 
     def _turn(self) -> bool:
         """Read, run what there is, send. False at the end."""
@@ -236,6 +251,8 @@ class Executor:
                 code = 0
                 if output is not None and (type(output) is not bytes or len(output) > MAX_PAYLOAD):
                     code, output = _bad_output(output)
+            except Terminated:
+                raise
             except BaseException as error:
                 code, output = self._failed(error)
             finally:
@@ -275,6 +292,7 @@ class Executor:
                 traceback.print_exc()
         self.peer.out.append(m.Left())
         self.send()
+        self.page.clear()
         with contextlib.suppress(OSError):
             for stream in self.prints:
                 stream.flush()
