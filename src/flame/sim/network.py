@@ -31,6 +31,8 @@ class Link:
 
     def __init__(self, network: Network, name: str, ends: tuple[Process, Process]) -> None:
         self.network, self.name, self.ends = network, name, ends
+        network.made += 1
+        self.number = network.made
         self.lives = (ends[0].life, ends[1].life)
         self.peers = [0, 0]  # the number each side gave this connection
         self.open = [True, True]
@@ -115,6 +117,7 @@ class Network:
     def __init__(self, clock: Clock, *, codec: bool = False) -> None:
         self.clock = clock
         self.hiccups = 0.0
+        self.made = 0
         self.links: list[Link] = []
         #: faults that wait for a message of this kind: (kind, what to do with link and sending side)
         self.traps: list[tuple[str, Trap]] = []

@@ -22,7 +22,6 @@ class Process:
         self.alive = False
         self.listening = False
         self.links: dict[Peer, tuple[Link, int]] = {}
-        self._peers = 0
 
     @property
     def now(self) -> float:
@@ -56,11 +55,10 @@ class Process:
             call(*args)
 
     def number(self, link: Link, side: int) -> Peer:
-        """Give a connection its number."""
-        self._peers += 1
-        link.peers[side] = self._peers
-        self.links[self._peers] = link, side
-        return self._peers
+        """Take a connection up under its number: in the order in which connections were accepted, not in which they said hello."""
+        link.peers[side] = link.number
+        self.links[link.number] = link, side
+        return link.number
 
     def send(self, peer: Peer, message: Message, request: int = 0) -> None:
         found = self.links.get(peer)

@@ -20,11 +20,12 @@ from flame.core.model.states import NodeState, PlacementState
 def joined(book: Book, peer: Peer, message: ManagerJoined) -> None:
     """A manager says where it is and which placements it knows; it hears about those that ended while it was away."""
     same = [other for other in book.managers.values() if other.joined and other.address == message.address]
-    if any(other.peer > peer for other in same):
+    mine = message.epoch, peer
+    if any((other.epoch, other.peer) > mine for other in same):
         del book.managers[peer]  # an earlier connection of the manager, read late: nothing it says counts
         return
     for other in same:
-        if other.peer < peer:
+        if (other.epoch, other.peer) < mine:
             lost(book, other.peer)
     manager = book.managers[peer]
     manager.address, manager.epoch, manager.joined = message.address, message.epoch, True
