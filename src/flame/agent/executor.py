@@ -442,7 +442,7 @@ def load_service(enter: m.Enter) -> FlameService:
     if "flame.native=1" not in enter.spec.labels or not target:
         from flame.agent.shims.grpc import GrpcShim
 
-        return GrpcShim()
+        return GrpcShim(enter)
     path = environment.get("FLAME_SERVICE_PATH")
     if path and path not in sys.path:
         sys.path.insert(0, path)
