@@ -165,6 +165,7 @@ def execute(order: Order) -> NoReturn:
     code = 1
     try:
         name_process("flame-executor")
+        os.umask(0o022)  # what tasks write elsewhere is theirs; the working directory is private anyway
         directory = Path(order.directory)
         os.chdir(directory)
         for name, fd in (("out", 1), ("err", 2)):

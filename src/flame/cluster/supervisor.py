@@ -85,6 +85,7 @@ class Supervisor:
 
     def _prepare(self) -> None:
         config = self.config
+        os.umask(0o077)
         config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         refuse_network(config.data_dir)
         self._lock = hold_lock(config.data_dir / "up.lock")

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import secrets
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import msgspec
 
@@ -27,6 +25,7 @@ from flame.manager.apps import built_in_apps
 from flame.manager.desk_lines import LocalDesk
 from flame.manager.logbook import LogBook
 from flame.ops.config import ClusterConfig
+from flame.platform.memory import one_arena, resident_bytes, trim
 from flame.shell.address import Address
 from flame.shell.driver import PROBE_EVERY, Clock, Driver, retryable, rows_of
 from flame.shell.plane import Dialler, Handler, Plane
@@ -39,6 +38,8 @@ log = logging.getLogger("flame.manager")
 COMPACT_ROWS = 20_000
 """Control rows behind the snapshot at which a new one is made."""
 COMPACT_CHECK = 30.0
+TRIM_TASKS, TRIM_PAUSE = 50_000, 0.1
+"""After a session of so many tasks has closed, its memory is given back to the system."""
 ALLOCATOR: Peer = 1
 """The allocator's peer number; connections count from 1000."""
 
@@ -93,12 +94,14 @@ class ManagerProcess(Handler):
         self.reactor: Sessions
         self.driver: Driver
         self._control_rows = 0
+        self._trimming = False
         self._gone: list[tuple[str, int]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- life ------------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
+        one_arena()
         opened = self.store.open(secrets.token_hex(8))
         if opened.lost:
             log.warning("the machine went down under `process` durability: a new history %s begins", opened.history)
@@ -150,7 +153,7 @@ class ManagerProcess(Handler):
             settings, address=str(self.config.address), release=self.config.release, durability=self.store.durability
         )
         self.driver = Driver(
-            self.reactor, self.store, encode=encode_row, send=self._send, close=self._close, perform=self._perform,
+            self.reactor, self.store, encode=self._encode, send=self._send, close=self._close, perform=self._perform,
             failed=self._store_failed, loop=self.loop, clock=self.clock,
         )  # fmt: skip
         covered, snapshot = self.store.snapshot()
@@ -251,9 +254,22 @@ class ManagerProcess(Handler):
 
     # -- the store -----------------------------------------------------------------------------------------------------------
 
+    def _encode(self, record: r.Record) -> tuple[str, int, bytes]:
+        self._note(record, self.driver.position)
+        return encode_row(record)
+
     def _note(self, record: r.Record, position: int) -> None:
+        """Rows of a deleted session go with the next snapshot; a large closed one leaves memory to give back."""
         if isinstance(record, r.SessionDeleted):
             self._gone.append((record.id, position))
+            self.logs.drop(record.id)
+        elif isinstance(record, r.SessionArchived) and sum(record.saved.counts) > TRIM_TASKS and not self._trimming:
+            self._trimming = True
+            self.loop.call_later(TRIM_PAUSE, self._trim)
+
+    def _trim(self) -> None:
+        self._trimming = False
+        trim()
 
     def _store_failed(self, error: FlameError) -> None:
         """Drop the memory, read it again; answer only reads until a probe can write. Anything but a full disk ends the process."""
@@ -317,17 +333,3 @@ READS = frozenset((
     m.Explain, m.WatchTask, m.Unwatch, m.GetLogs, m.FetchBlob,
 ))  # fmt: skip
 """What is answered while the store cannot write."""
-
-
-def resident_bytes() -> int:
-    """Memory of this process, 0 where it cannot be told."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-    except (OSError, ValueError):
-        return 0
-
-
-def trim_memory() -> None:
-    """Give freed memory back to the system (glibc keeps it otherwise)."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)

@@ -91,7 +91,7 @@ class SqliteStore:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={'FULL' if self.durability == 'power' else 'NORMAL'}")
         connection.execute("PRAGMA wal_autocheckpoint=0")
-        connection.execute("PRAGMA cache_size=-4096")
+        connection.execute("PRAGMA cache_size=-512")
         return connection
 
     def _keep_reserve(self) -> None:
