@@ -42,6 +42,8 @@ class AllocatorShell(Server):
                 self.hang_up(effect.peer)
         if self.world.checking:
             self.reactor.check()
+            if not self.world.plan.faults:
+                self.world.truth.draining(self.reactor.book)
         self.arm()
 
     def deadline(self) -> float | None:

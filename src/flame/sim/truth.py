@@ -54,6 +54,7 @@ class Truth:
         self.ended: dict[Task, tuple[int, bytes | None]] = {}
         self.submitted: dict[tuple[str, str, int], tuple[int, int]] = {}
         self.attempts: dict[Task, int] = {}
+        self.payloads: dict[bytes | None, None] = {}
         self.counts: dict[str, list[int]] = {}
         self.closed_sessions: dict[str, None] = {}
 
@@ -93,6 +94,9 @@ class Truth:
         if isinstance(record, r.TasksSubmitted):
             key = record.session, record.client, record.seq
             assert key not in self.submitted, f"frame {key} became tasks twice"
+            for payload in unpack_payloads(record.lengths, record.blob):
+                assert payload not in self.payloads, f"{record.session}: {payload!r} was submitted twice"
+                self.payloads[payload] = None
             count = len(record.lengths) >> 2
             self.submitted[key] = record.first, count
             for no in range(record.first, record.first + count):
@@ -199,16 +203,16 @@ class Truth:
         assert used <= capacity, f"{node} runs {used} milli-CPU of {capacity}"
 
     def draining(self, book: Book) -> None:
-        """Everything is healed: whoever is to leave does so at its next task boundary."""
+        """Whoever is to leave does so at its next task boundary, once everything is healed."""
         now = self.world.clock.now
         marked = [p.id for p in book.placements.values() if p.state == PlacementState.DRAINING]
         self.leaving = {id: self.leaving.get(id, now) for id in marked}
         processes = {id: e for agent in self.world.agents for id, e in agent.executors.items()}
         for id, since in self.leaving.items():
             executor = processes.get(id)
-            if executor is not None and executor.busy:
+            if executor is not None and executor.busy and self.world.plan.faults:
                 self.leaving[id] = now
-            assert now - since < LEAVING or executor is None, f"{id} was to leave {now - since:.0f} s ago and idles"
+            assert now - since < LEAVING or executor is None or not self.world.healed, f"{id} was to leave {now - since:.0f} s ago and idles"
 
     def entered(self, executor: ExecutorProcess, session: str) -> None:
         first = self.served.setdefault(f"{executor.name}.{executor.pid}", session)
@@ -222,6 +226,9 @@ class Truth:
         run = session, no, epoch, lease
         assert run not in self.runs, f"{session}/{no} was started twice under lease {epoch}.{lease}"
         self.runs[run] = executor.name
+        told = self.leaving.get(executor.name, self.world.clock.now)
+        calm = not self.world.plan.faults
+        assert not calm or self.world.clock.now - told < 0.05, f"{executor.name} takes tasks and is to leave since {told}"
         served = self.served[f"{executor.name}.{executor.pid}"]
         assert served == session == executor.order.session, f"{executor.name} runs a task of {session}, entered {served}"
         known = self.acked.get((session, no))

@@ -1,0 +1,37 @@
+"""Every planted bug is found: within a few hundred seeds here, the well hidden ones within ten thousand (`-m slow`)."""
+
+import pytest
+from mutants import MUTANTS
+
+from flame.sim.world import run_seed
+
+HIDDEN: dict[str, int] = {}
+"""Bugs that take long to be found, and roughly how many seeds."""
+FEW, MANY = 400, 10_000
+
+
+def first_failure(seeds):
+    """The outcome of the first seed that notices, or None."""
+    return next((outcome for outcome in map(run_seed, range(seeds)) if outcome.failure), None)
+
+
+@pytest.mark.parametrize("name", [name for name in MUTANTS if name not in HIDDEN])
+def test_a_planted_bug_is_found(name):
+    with MUTANTS[name]():
+        assert first_failure(FEW), f"{name} was not noticed in {FEW} seeds"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", list(HIDDEN))
+def test_a_well_hidden_bug_is_found(name):
+    with MUTANTS[name]():
+        assert first_failure(MANY), f"{name} was not noticed in {MANY} seeds"
+
+
+def test_there_are_at_least_twenty():
+    assert len(MUTANTS) >= 20
+
+
+def test_without_a_planted_bug_nothing_is_found():
+    assert first_failure(50) is None
