@@ -432,7 +432,8 @@ def describe_failure(error: BaseException) -> TaskFailure:
             if len(pickled) > 1 << 20:
                 pickled = b""
     code = error.code if isinstance(error, FlameError) else "task_failed"
-    return TaskFailure(code, str(error) or type(error).__name__, type(error).__name__, -1, text[-64 * 1024 :], pickled)
+    said = getattr(error, "return_code", -1) if isinstance(error, FlameError) else -1
+    return TaskFailure(code, str(error) or type(error).__name__, type(error).__name__, said, text[-64 * 1024 :], pickled)
 
 
 def load_service(enter: m.Enter) -> FlameService:

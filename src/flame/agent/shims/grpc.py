@@ -89,7 +89,9 @@ class GrpcShim(FlameService):
         request = pb.TaskContext(task_id=ctx.task_id, session_id=ctx.session_id)
         if ctx.input is not None:
             if len(ctx.input) > PAYLOAD_LIMIT:
-                raise PayloadTooLarge(f"an input of {len(ctx.input):,} bytes; a gRPC service takes at most {PAYLOAD_LIMIT:,}")
+                raise PayloadTooLarge(
+                    f"an input of {len(ctx.input):,} bytes; a gRPC service takes at most {PAYLOAD_LIMIT:,}"
+                )
             request.input = ctx.input
         call = self._stub.OnTaskInvoke.future(request)
         while True:
@@ -106,7 +108,9 @@ class GrpcShim(FlameService):
                     self._process.follow()
                 raise TaskFailed(_said(error)) from None
         if result.return_code:
-            raise TaskFailed(result.message or f"the service returned {result.return_code}", return_code=result.return_code)
+            raise TaskFailed(
+                result.message or f"the service returned {result.return_code}", return_code=result.return_code
+            )
         return bytes(result.output) if result.HasField("output") else None
 
     def on_session_leave(self) -> None:
@@ -122,7 +126,7 @@ class GrpcShim(FlameService):
 
 def application(ctx: SessionContext) -> pb.ApplicationContext:
     """The application as registered, not as expanded."""
-    shim = types_pb2.Shim.Name(ctx.spec.shim if ctx.spec is not None else types_pb2.Host)  # type: ignore[arg-type]
+    shim = types_pb2.Shim.Name(ctx.spec.shim if ctx.spec is not None else types_pb2.Host)
     found = pb.ApplicationContext(name=ctx.application, shim=shim)
     if ctx.spec is not None:
         for name in ("image", "command", "working_directory", "url", "installer"):

@@ -1,6 +1,6 @@
 """Packages of applications: unpacked once per content, shared by all sessions of the node; and the search paths a service gets from them.
 
-    <data>/apps/<app>/releases/<digest of installer, url and content>/{src,deps}
+<data>/apps/<app>/releases/<digest of installer, url and content>/{src,deps}
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ def install(app: str, spec: AppSpec, data_dir: Path, given: Mapping[str, str]) -
         paths = {"PATH": [str(source / "bin"), str(source)]} | ({"LD_LIBRARY_PATH": libraries} if libraries else {})
         return Installed({"FLAME_APP_DIR": str(source)}, paths)
     deps = dependencies(source)
-    paths = {"PYTHONPATH": [str(deps), str(source), base], "PATH": [str(deps / "bin"), str(Path(sys.executable).parent)]}
+    paths = {
+        "PYTHONPATH": [str(deps), str(source), base],
+        "PATH": [str(deps / "bin"), str(Path(sys.executable).parent)],
+    }
     return Installed({"FLAME_PYTHON_VERSION": version}, paths)
 
 

@@ -96,7 +96,7 @@ class ServiceProcess:
         self._tidy()
 
     def follow(self) -> NoReturn:
-        """End this executor the way the service ended, so that the agent reports signal, exit code and last lines, and the task is a loss."""
+        """End this executor the way the service ended: the agent reports signal, exit code and last lines, the task is a loss."""
         code = self.exit_code or 0
         os.write(2, f"{self.last_words()}\nthe service {how(code)}\n".encode())
         self._signal(signal.SIGKILL)
