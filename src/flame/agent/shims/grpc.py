@@ -77,7 +77,7 @@ class GrpcShim(FlameService):
         try:
             result = self._stub.OnSessionEnter(request, timeout=ENTER_SECONDS)
         except grpc.RpcError as error:
-            died = self._process.settled() is not None
+            died = self._has_died(error)
             words = self._process.said() if died else ""
             self.on_session_leave()
             raise ServiceFailed(f"{_said(error)}{words}") from None
@@ -104,7 +104,7 @@ class GrpcShim(FlameService):
             except grpc.FutureCancelledError:
                 raise TaskFailed("the call was cancelled") from None
             except grpc.RpcError as error:
-                if self._process.settled() is not None:
+                if self._has_died(error):
                     self._process.follow()
                 raise TaskFailed(_said(error)) from None
         if result.return_code:
@@ -118,6 +118,11 @@ class GrpcShim(FlameService):
             with contextlib.suppress(grpc.RpcError):  # it is ended anyway
                 self._stub.OnSessionLeave(types_pb2.EmptyRequest(), timeout=LEAVE_SECONDS)
         self._end()
+
+    def _has_died(self, error: grpc.RpcError) -> bool:
+        """A broken connection is told before the end of the process is: a core dump takes a while."""
+        broken = error.code() is grpc.StatusCode.UNAVAILABLE
+        return self._process.settled(3.0 if broken else 0.02) is not None
 
     def _end(self) -> None:
         self._channel.close()

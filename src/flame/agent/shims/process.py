@@ -64,8 +64,8 @@ class ServiceProcess:
         if (code := self.exit_code) is not None:
             raise ServiceFailed(f"the service {how(code)} before it listened{self.said()}")
 
-    def settled(self, seconds: float = 0.1) -> int | None:
-        """The exit code, waiting a little: a broken call is told before the end of the process is."""
+    def settled(self, seconds: float) -> int | None:
+        """The exit code, waiting a little for it."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(seconds)
         return self.exit_code
