@@ -46,6 +46,7 @@ class Service(shim_pb2_grpc.InstanceServicer):
             os._exit(7)
         if request.input == b"kill":
             os.kill(os.getpid(), signal.SIGSEGV)
+            time.sleep(30)  # another thread may take the signal
         if request.input == b"raise":
             raise RuntimeError("boom in invoke")
         if request.input == b"huge":
