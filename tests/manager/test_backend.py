@@ -218,6 +218,7 @@ def test_a_lost_line_is_made_again_and_the_result_is_sent_again():
             await completing
             again = agent.desk.by_role("executor")
             assert again is not line
+            assert (again.hello.features, again.hello.held) == (("entered",), (1, 1, 1, 1, 1))
             assert agent.desk.tasks["s"][0].output == b"x"
 
     run(body)

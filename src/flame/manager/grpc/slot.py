@@ -22,6 +22,7 @@ from flame.manager.desk import Desk, Line
 LINGER = 0.25
 """Seconds added to delay_release, so that a delay of 0 still sees the task that is on its way."""
 RECONNECT = 0.1
+SERVING = (ExecutorState.BOUND, ExecutorState.UNBINDING)
 
 
 class Held(NamedTuple):
@@ -199,14 +200,17 @@ class Slot:
     # -- the line -------------------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
-        held = ([self._current] if self._current else []) + list(self._queue)
         p = self.placement
+        held = [number for frame in self._unrecorded for number in frame.runs]
+        for one in (*([self._current] if self._current else ()), *self._queue):
+            held.extend(one.run())
         hello = m.Hello(
             role="executor",
             client_id=p.id,
             token=p.token,
             session=p.session,
-            held=tuple(number for one in held for number in one.run()),
+            held=tuple(held),
+            features=("entered",) if self.state in SERVING else (),  # a reconnection keeps its session
         )
         self._line = self._desk.line(hello, self._pushed, self._lost)
         for frame in self._unrecorded:
