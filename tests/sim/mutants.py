@@ -463,17 +463,3 @@ def forget_a_blocked_slot():
     """A connection that comes back does not say that its service waits, or no longer waits."""
     with replaced(ExecutorPeer, "block", lambda self, waiting: self.out.append(m.Blocked(self.session, True))):
         yield
-
-
-@mutant
-def count_late_connections():
-    """An earlier connection of a manager that is heard of late takes its sessions away."""
-
-    def joined(book, peer, message):
-        manager = book.managers[peer]
-        manager.address, manager.epoch, manager.joined = message.address, message.epoch, True
-        book.changed()
-
-    handlers = {**allocator_reactor.MANAGER, m.ManagerJoined: joined}
-    with replaced(allocator_reactor, "MANAGER", handlers):
-        yield

@@ -5,8 +5,8 @@ from mutants import MUTANTS
 
 from flame.sim.world import run_seed
 
-HIDDEN: dict[str, int] = {}
-"""Bugs that take long to be found, and roughly how many seeds."""
+HIDDEN = ("adopt_what_was_never_committed", "ignore_early_results", "bring_back_the_dead", "lose_attempts_in_a_snapshot")
+"""Bugs that take long to be found."""
 FEW, MANY = 400, 10_000
 
 
@@ -23,7 +23,7 @@ def test_a_planted_bug_is_found(name):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", list(HIDDEN))
+@pytest.mark.parametrize("name", HIDDEN)
 def test_a_well_hidden_bug_is_found(name):
     with MUTANTS[name]():
         assert first_failure(MANY), f"{name} was not noticed in {MANY} seeds"

@@ -128,7 +128,7 @@ class ExecutorProcess(Process):
         self.world.truth.started(self, no, payload, attempt)
         kind = kind_of(payload)
         if kind == POISON and attempt <= payload[1]:
-            self.after(0.001 * rng.random(), self._die, self._task)
+            self.after(0.001 * rng.random(), self._die, self._task, payload)
             return
         takes = self.slow * rng.random() * {LONG: 0.4, MEDIUM: 0.05}.get(kind, 0.003)
         if kind == BLOCK:
@@ -137,8 +137,9 @@ class ExecutorProcess(Process):
             self.after(LONG_TASK, self._long, self._task, self.now)
         self.after(takes, self._done, self._task, payload, attempt)
 
-    def _die(self, task: int) -> None:
+    def _die(self, task: int, payload: bytes) -> None:
         if task == self._task and self.busy:
+            self.world.truth.killed(payload)
             self.end(None, 11)
 
     def _long(self, task: int, began: float) -> None:

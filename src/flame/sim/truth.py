@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 LEAVING = 15.0
 """Seconds in which an idle executor that is to leave has left; killing one that hangs takes ten."""
+DEATHS = 12
+"""Executors one task may kill: three that count, and those whose report was lost."""
 Task = tuple[str, int]
 STATES = {
     int(ResultCode.SUCCEED): TaskState.SUCCEED,
@@ -48,6 +50,7 @@ class Truth:
         self.lent = False
         #: placements that are to leave, and since when they could
         self.leaving: dict[str, float] = {}
+        self.deaths: dict[bytes, int] = {}
         self._forget()
 
     def _forget(self) -> None:
@@ -202,6 +205,11 @@ class Truth:
         used = sum(e.order.resources.get("cpu", 0) for e in agent.executors.values() if e.order.node == node)
         assert used <= capacity, f"{node} runs {used} milli-CPU of {capacity}"
 
+    def killed(self, payload: bytes) -> None:
+        """A task has killed its executor. Reports may be lost with their agent, but not forever."""
+        self.deaths[payload] = self.deaths.get(payload, 0) + 1
+        assert self.deaths[payload] <= DEATHS, f"{payload!r} has killed {self.deaths[payload]} executors"
+
     def draining(self, book: Book) -> None:
         """Whoever is to leave does so at its next task boundary, once everything is healed."""
         now = self.world.clock.now
@@ -251,3 +259,5 @@ class Truth:
         alive = [name for agent in world.agents for name in agent.executors]
         assert not alive, f"executors {alive} outlive their sessions"
         assert not world.allocator.reactor.book.placements, "placements outlive their sessions"
+        kept = list(world.manager.reactor.core.executors)
+        assert not kept, f"the manager still knows executors {kept} that are gone"

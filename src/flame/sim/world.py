@@ -127,13 +127,15 @@ class World:
                 self._operate(id)
             return False
         book = self.allocator.reactor.book
-        return not book.placements and not any(agent.executors for agent in self.agents)
+        # What the manager remembers of executors goes as well: its memory must not grow with every fault.
+        return not book.placements and not self.manager.reactor.core.executors and not any(agent.executors for agent in self.agents)
 
     def _unrest(self) -> str:
         waiting = [client.name for client in self.clients if not client.done]
         waiting += [op.name for op in self.operators if not op.done]
         processes = [name for agent in self.agents for name in agent.executors]
-        return f"does not come to rest: clients {waiting}, executors {processes}, {self.clock.steps} steps"
+        known = list(self.manager.reactor.core.executors)
+        return f"does not come to rest: clients {waiting}, executors {processes}, known {known}, {self.clock.steps} steps"
 
     # -- faults
 

@@ -32,7 +32,9 @@ def joined(book: Book, peer: Peer, message: ManagerJoined) -> None:
     for id in message.placements:
         if id in book.gone:
             book.say(peer, book.gone[id])
-        elif id not in book.placements:
+        elif id in book.placements:
+            book.placements[id].known_by = peer
+        else:
             book.expected[id] = peer
             book.wake(book.now + book.settings.adopt_grace, "expected", id)
     book.changed()

@@ -95,7 +95,7 @@ def adopt(book: Book, placed: Placed, node: Node) -> None:
         zombie=zombie,
     )
     enter(book, placement, node)
-    book.expected.pop(placed.id, None)
+    placement.known_by = book.expected.pop(placed.id, None)
     if zombie:
         stop(book, placement, 0.0, "given up before the agent came back")
     elif demand is not None:
@@ -120,7 +120,8 @@ def replaced(book: Book, id: str, session: str) -> None:
 
 
 def grant(book: Book, placement: Placement) -> None:
-    manager = book.manager_of(placement.session)
+    manager = book.manager_of(placement)
+    placement.known_by = manager
     book.say(manager, Granted(placement.id, placement.session, placement.node, placement.token, placement.resources))
 
 
@@ -139,7 +140,7 @@ def drain(book: Book, placement: Placement, reason: str) -> None:
     if placement.state == PlacementState.DRAINING:
         return
     placement.step("drain")
-    book.say(book.manager_of(placement.session), DrainExecutor(placement.id, reason))
+    book.say(book.manager_of(placement), DrainExecutor(placement.id, reason))
     book.viewed()
 
 
@@ -218,7 +219,7 @@ def end(book: Book, placement: Placement, reason: str, exit: PlacementExited | N
                 placement.id, placement.session, reason, exit.exit_code, exit.signal, exit.current, exit.log
             )
         remember(book, gone)
-        book.say(book.manager_of(placement.session), gone)
+        book.say(book.manager_of(placement), gone)
     book.changed()
     book.viewed()
 

@@ -42,6 +42,8 @@ class Placement:
     executor: ExecutorState = ExecutorState.VOID
     idle_since: float | None = None
     lent: bool = False
+    known_by: Peer | None = None
+    """The connection of the manager that was told of it, or named it when it came back."""
     zombie: bool = False
     """Everybody was told that it is gone, but its process still runs: it is being stopped and nobody hears of it again."""
 
@@ -196,9 +198,9 @@ class Book:
         while len(self.events) > self.settings.max_objects:
             del self.events[next(iter(self.events))]
 
-    def manager_of(self, session: str) -> Peer | None:
-        """Who serves this session; a session without a demand belongs to the only manager there is, if so."""
-        demand = self.demands.get(session)
-        if demand is not None:
+    def manager_of(self, placement: Placement) -> Peer | None:
+        """Who is told about this placement: the manager of its session, else the one that said it knows it; None when both are away."""
+        demand = self.demands.get(placement.session)
+        if demand is not None and demand.manager is not None:
             return demand.manager
-        return next(iter(self.managers)) if len(self.managers) == 1 else None
+        return placement.known_by if placement.known_by in self.managers else None

@@ -6,7 +6,7 @@ import signal
 
 from flame.core.base.errors import InvalidState
 from flame.core.model import messages as m
-from flame.core.model.reactor import NOW, Peer
+from flame.core.model.reactor import NOW, Close, Peer
 from flame.core.model.states import ExecutorState, SessionState
 from flame.core.sessions.dispatch import dismiss, forget, lend, recall, requeue
 from flame.core.sessions.results import cancel, fail, returned
@@ -376,7 +376,9 @@ def gone(core: Core, message: m.PlacementGone) -> None:
         return
     session = core.sessions.get(executor.session)
     if executor.peer is not None:
+        # If it lives after all (its agent was cut off), it must notice that it is given up.
         core.serving.pop(executor.peer, None)
+        core.out.append(Close(executor.peer, f"placement {executor.id} was given up: {message.reason}"))
         executor.peer = None
     if session is None:
         return

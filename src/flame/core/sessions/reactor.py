@@ -292,6 +292,8 @@ class Sessions:
             session.demand = None
             if session.state == SessionState.OPEN:
                 measure(core, session)
+            elif session.executors:  # it closed while the allocator was away
+                core.tell(m.DemandGone(session.id))
         for executor in core.executors.values():
             idle = executor.usable and not executor.outstanding
             core.tell(m.ExecutorChanged(executor.id, executor.session, executor.state, idle, executor.blocked))
