@@ -16,6 +16,8 @@ import pytest
 
 BIN = Path(sys.executable).parent
 SCRIPTS = Path(__file__).parent / "scripts"
+DATA: list[Path] = []
+"""The data directory of the running cluster, last."""
 Play = Callable[..., list[dict[str, object]]]
 
 
@@ -29,6 +31,7 @@ def listener() -> Iterator[str]:
     try:
         up = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30)
         assert up.returncode == 0, up.stderr
+        DATA.append(folder / "data")
         yield json.loads((folder / "data" / "run.json").read_text())["compat"]
     finally:
         subprocess.run([str(BIN / "flame"), "down", "--data-dir", data], env=env, capture_output=True, timeout=30)
@@ -47,3 +50,8 @@ def play(listener: str, tmp_path: Path) -> Play:
         return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
     return run
+
+
+@pytest.fixture
+def data_dir(listener: str) -> Path:
+    return DATA[-1]

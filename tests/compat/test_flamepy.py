@@ -69,3 +69,8 @@ def test_a_published_service_runs_behind_the_shim(play, tmp_path, capsys):
     assert mark.read_text().split()[0] == who["session"]
     with capsys.disabled():
         print(f"\nflamepy 0.6.0 service behind the shim: {said['rate']:,.0f} tasks/s")
+
+
+def test_the_published_client_survives_a_killed_manager(play, data_dir):
+    said = merged(play("survive.py", str(data_dir)))
+    assert said == {"states": ["SUCCEED"], "count": 51, "more": True}

@@ -91,7 +91,8 @@ class Supervisor:
         self._lock = hold_lock(config.data_dir / "up.lock")
         if self._lock is None:
             raise DataDirLocked(
-                f"a cluster is running in {config.data_dir}", hint="`flame down` stops it; --data-dir chooses another place"
+                f"a cluster is running in {config.data_dir}",
+                hint="`flame down` stops it; --data-dir chooses another place",
             )
         self.token_file = config.data_dir / "token"
         if not self.token_file.exists():
@@ -105,22 +106,28 @@ class Supervisor:
         self.tcp: str | None = None
         if config.listen:
             listeners.append((self._tcp(config.listen), token))
-        compat = None
         if config.compat:
-            address = _loopback(config.compat, "--compat-listener")
-            compat = (address.host, address.port)
+            _loopback(config.compat, "--compat-listener")
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._asked_to_stop)
         signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
         self._add("agent", lambda: self._agent(alloc))
         self._add("manager", lambda: self._live("manager", lambda: children.manager(
-            config, address=plane, allocator=alloc, listeners=listeners, compat=compat, release=release(),
+            config, address=plane, allocator=alloc, listeners=listeners, compat=self._compat_at(), release=release(),
             ready=lambda epoch, at: self._note(ready="manager", epoch=epoch, compat=at),
         )))  # fmt: skip
         self._add("allocator", lambda: self._live("allocator", lambda: children.allocator(
             config, alloc_listener, lambda epoch: self._note(ready="allocator"),
         )))  # fmt: skip
+
+    def _compat_at(self) -> tuple[str, int] | None:
+        """Where the compat listener listens: once a port was found, a restarted manager takes the same."""
+        text = self.compat or self.config.compat
+        if text is None:
+            return None
+        address = _loopback(text, "--compat-listener")
+        return address.host, address.port
 
     def _tcp(self, text: str) -> socket.socket:
         sock = listen(_loopback(text, "--listen"))
@@ -298,7 +305,8 @@ def _loopback(text: str, option: str) -> Address:
     address = parse(text if ":" in text else f"127.0.0.1:{text}")
     if address.path or not address.loopback:
         raise InvalidArgument(
-            f"{option} {text}: only loopback addresses are allowed", hint="anything beyond this machine needs TLS, which is not there yet"
+            f"{option} {text}: only loopback addresses are allowed",
+            hint="anything beyond this machine needs TLS, which is not there yet",
         )
     return address
 
@@ -323,7 +331,12 @@ def main(argv: list[str] | None = None) -> int:
     """`python -m flame.cluster.supervisor OPTIONS-AS-JSON`: how `up --detach` and private clusters start it."""
     options = json.loads((argv or sys.argv[1:])[0])
     client, report = options.pop("client_fd", None), options.pop("report_fd", None)
-    config = ClusterConfig(**(options | {"data_dir": Path(options["data_dir"]), "policies": tuple(options.get("policies", ("priority", "drf")))}))
+    config = ClusterConfig(
+        **(
+            options
+            | {"data_dir": Path(options["data_dir"]), "policies": tuple(options.get("policies", ("priority", "drf")))}
+        )
+    )
     supervisor = Supervisor(config, client, report)
     name_process("flame")
     preload()
