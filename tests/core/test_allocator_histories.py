@@ -7,7 +7,21 @@ from flame.core.model import messages as m
 from flame.core.peers.agent import AgentPeer, Signal, Spawn
 from flame.testing.world import World, a_demand, a_node, an_app
 
-STEPS = ["demand", "gone", "start", "exit", "idle", "lend", "agent", "manager", "beat", "wait", "long", "kill", "restart"]
+STEPS = [
+    "demand",
+    "gone",
+    "start",
+    "exit",
+    "idle",
+    "lend",
+    "agent",
+    "manager",
+    "beat",
+    "wait",
+    "long",
+    "kill",
+    "restart",
+]
 
 
 class History:
@@ -64,7 +78,9 @@ class History:
     def step(self, what: str, n: int, k: int) -> None:
         world, session, which = self.world, f"s{n % 3}", n % 2
         if what == "demand":
-            wish = a_demand(session, want=k, min_instances=min(n % 2, k), max_instances=3, app_spec=an_app(max_instances=4))
+            wish = a_demand(
+                session, want=k, min_instances=min(n % 2, k), max_instances=3, app_spec=an_app(max_instances=4)
+            )
             self.wishes[session] = wish
             world.tell(self.manager, wish)
         elif what == "gone" and self.wishes.pop(session, None):
@@ -73,7 +89,9 @@ class History:
             self.exit(self.agents[which], list(self.agents[which].processes)[0])
         elif what in ("idle", "lend") and self.told:
             granted = list(self.told.values())[k % len(self.told)]
-            world.tell(self.manager, m.ExecutorChanged(granted.placement, granted.session, 4, what == "idle", what == "lend"))
+            world.tell(
+                self.manager, m.ExecutorChanged(granted.placement, granted.session, 4, what == "idle", what == "lend")
+            )
         elif what == "agent":
             world.lose(self.peers[which])
             self.agents[which].lost()

@@ -81,7 +81,11 @@ def test_bad_claims_are_refused(claims, provider):
     claims.request(a_claim(), provider.name, 0.0)
     with pytest.raises(AlreadyExists):
         claims.request(a_claim(), provider.name, 0.0)
-    for spec, name in ((a_claim("x", count=0), provider.name), (a_claim("x", resources={}), provider.name), (a_claim("x"), "?")):
+    for spec, name in (
+        (a_claim("x", count=0), provider.name),
+        (a_claim("x", resources={}), provider.name),
+        (a_claim("x"), "?"),
+    ):
         with pytest.raises(InvalidArgument):
             claims.request(spec, name, 0.0)
     with pytest.raises(NotFound):

@@ -26,7 +26,11 @@ def test_a_step_that_is_not_there_says_where_the_executor_is(state):
 def test_what_is_over_stays_over():
     assert not SESSION.allowed(SessionState.CLOSED)
     assert not any(TASK.allowed(state) for state in (TaskState.SUCCEED, TaskState.FAILED, TaskState.CANCELLED))
-    assert not PLACEMENT.allowed(P.GONE) and PLACEMENT.reaches(P.RUNNING, P.DRAINING) and not PLACEMENT.reaches(P.GONE, P.RUNNING)
+    assert (
+        not PLACEMENT.allowed(P.GONE)
+        and PLACEMENT.reaches(P.RUNNING, P.DRAINING)
+        and not PLACEMENT.reaches(P.GONE, P.RUNNING)
+    )
 
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.name)

@@ -34,7 +34,13 @@ def test_what_is_not_a_size_is_refused(text):
 
 
 def test_sizes_print_in_the_largest_unit_they_fill():
-    assert [format_size(n) for n in (17, 1024, 5 << 20, (1 << 30) + 5, 3 << 40)] == ["17B", "1Ki", "5Mi", "1Gi", "3072Gi"]
+    assert [format_size(n) for n in (17, 1024, 5 << 20, (1 << 30) + 5, 3 << 40)] == [
+        "17B",
+        "1Ki",
+        "5Mi",
+        "1Gi",
+        "3072Gi",
+    ]
 
 
 @pytest.mark.parametrize(("text", "milli"), [("1", 1000), ("0.5", 500), ("500m", 500), (2, 2000), ("1.25", 1250)])
@@ -53,7 +59,9 @@ def test_resource_text_names_what_it_leaves_out_as_zero():
     assert parse_resources("memory=1,gpu=2, CPU=0.5") == {"cpu": 500, "memory": 1, "gpu": 2000}
 
 
-@pytest.mark.parametrize("text", ["", "cpu", "cpu=", "=1", "cpu=1,", "disk=1", "cpu=1,cpu=2", "mem=1,memory=2", "cpu=x"])
+@pytest.mark.parametrize(
+    "text", ["", "cpu", "cpu=", "=1", "cpu=1,", "disk=1", "cpu=1,cpu=2", "mem=1,memory=2", "cpu=x"]
+)
 def test_bad_resource_text_is_refused_with_help(text):
     with pytest.raises(InvalidArgument) as caught:
         parse_resources(text)
@@ -71,7 +79,9 @@ def test_people_read_units():
     assert describe({}) == "nothing"
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("10s", 10), ("1h30m", 5400), ("250ms", 0.25), ("7", 7), (0.5, 0.5), ("1d", 86400)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("10s", 10), ("1h30m", 5400), ("250ms", 0.25), ("7", 7), (0.5, 0.5), ("1d", 86400)]
+)
 def test_durations(text, seconds):
     assert parse_duration(text) == seconds
 

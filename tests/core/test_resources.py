@@ -5,7 +5,18 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flame.core.model.resources import Gpu, add, choose_devices, dominant_share, fits, lacking, occupy, slots, sub, total
+from flame.core.model.resources import (
+    Gpu,
+    add,
+    choose_devices,
+    dominant_share,
+    fits,
+    lacking,
+    occupy,
+    slots,
+    sub,
+    total,
+)
 
 amounts = st.dictionaries(st.sampled_from(["cpu", "memory", "gpu", "fpga"]), st.integers(0, 10**6))
 
@@ -35,7 +46,12 @@ def test_the_dominant_share_is_the_largest():
 def test_slots_are_counted_in_default_sizes():
     """A-38: the largest resource decides, rounded up."""
     default = {"cpu": 1000, "memory": 1 << 30}
-    assert [slots(r, default) for r in ({}, {"cpu": 500}, {"cpu": 2000}, {"cpu": 1000, "memory": 5 << 29})] == [1, 1, 2, 3]
+    assert [slots(r, default) for r in ({}, {"cpu": 500}, {"cpu": 2000}, {"cpu": 1000, "memory": 5 << 29})] == [
+        1,
+        1,
+        2,
+        3,
+    ]
 
 
 def test_whole_gpus_come_from_empty_devices():

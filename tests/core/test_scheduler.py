@@ -200,7 +200,10 @@ def test_an_idle_executor_leaves_after_its_release_delay():
 
 
 def test_a_slot_taken_back_drains_the_newest():
-    demands = [a_demand("a", want=2, has=placements("a", 2, since=1.0)), a_demand("b", want=0, has=placements("b", 1, since=2.0))]
+    demands = [
+        a_demand("a", want=2, has=placements("a", 2, since=1.0)),
+        a_demand("b", want=0, has=placements("b", 1, since=2.0)),
+    ]
     assert [d.placement for d in cycle([a_node(cpus=2)], demands).drains] == ["b0"]
 
 
@@ -246,7 +249,9 @@ def test_the_shim_is_always_asked():
 
 @st.composite
 def snapshots(draw):
-    nodes = [a_node(f"n{i}", cpus=draw(st.integers(1, 4)), ready=draw(st.booleans())) for i in range(draw(st.integers(1, 3)))]
+    nodes = [
+        a_node(f"n{i}", cpus=draw(st.integers(1, 4)), ready=draw(st.booleans())) for i in range(draw(st.integers(1, 3)))
+    ]
     free = {n.name: n.allocatable["cpu"] // 1000 for n in nodes}
     demands = []
     for i in range(draw(st.integers(1, 5))):
@@ -263,7 +268,9 @@ def snapshots(draw):
         demands.append(
             a_demand(f"s{i}", want=draw(st.integers(0, 6)), cpu=draw(st.sampled_from([500, 1000, 2000])), has=has)
             if draw(st.booleans())
-            else a_demand(f"s{i}", want=draw(st.integers(0, 6)), min=low, max=high, has=has, priority=draw(st.integers(0, 2)))
+            else a_demand(
+                f"s{i}", want=draw(st.integers(0, 6)), min=low, max=high, has=has, priority=draw(st.integers(0, 2))
+            )
         )
     return nodes, demands
 

@@ -344,7 +344,9 @@ def bind_one_process_to_two_sessions():
     real = dispatch.leave
 
     def recycle(core, executor):
-        other = next((s for s in core.sessions.values() if s.state == SessionState.OPEN and s.id != executor.session), None)
+        other = next(
+            (s for s in core.sessions.values() if s.state == SessionState.OPEN and s.id != executor.session), None
+        )
         if executor.peer is None or other is None or executor.leaving or executor.handouts:
             real(core, executor)
             return

@@ -5,7 +5,12 @@ from mutants import MUTANTS
 
 from flame.sim.world import run_seed
 
-HIDDEN = ("adopt_what_was_never_committed", "ignore_early_results", "bring_back_the_dead", "lose_attempts_in_a_snapshot")
+HIDDEN = (
+    "adopt_what_was_never_committed",
+    "ignore_early_results",
+    "bring_back_the_dead",
+    "lose_attempts_in_a_snapshot",
+)
 """Bugs that take long to be found."""
 FEW, MANY = 400, 10_000
 

@@ -64,7 +64,9 @@ def test_a_full_disk_keeps_nothing_of_a_commit():
 
 def sim(*words):
     command = [sys.executable, "-m", "flame.sim", *words]
-    found = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": "src"})
+    found = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": "src"}
+    )
     return found.returncode, found.stdout
 
 

@@ -89,9 +89,7 @@ class Disk:
         """As `Store.save_snapshot`: rows it covers go, unless they hold payloads of a session that is still there."""
         self.sync()
         self.covered, self.saved = position, tuple(saved)
-        self.rows = {
-            p: row for p, row in self.rows.items() if p > position or (row.session and alive(row.session))
-        }
+        self.rows = {p: row for p, row in self.rows.items() if p > position or (row.session and alive(row.session))}
 
     def read(self, positions: Sequence[int]) -> tuple[r.Record, ...]:
         return tuple(r.decode_record(self.rows[position].body) for position in positions)

@@ -172,7 +172,7 @@ class Manager(Server):
     def _save_snapshot(self) -> None:
         self._snapshot_wanted = False
         bodies = [r.encode_record(record) for record in self.reactor.snapshot()]
-        self.disk.save_snapshot(self._committed, bodies, lambda id: id in self.reactor.core.sessions)
+        self.disk.save_snapshot(self._committed, bodies, lambda session: session in self.reactor.core.sessions)
         self.world.clock.trace("snapshot", self._committed)
 
     def choke(self, seconds: float) -> None:
@@ -185,5 +185,3 @@ class Manager(Server):
     def _clear(self, peer: int) -> None:
         if peer in self.links:
             self.feed(Choked(peer, False))
-
-

@@ -1,9 +1,9 @@
 """What really happened, seen from outside, and the promises it is held against.
 
-    no acknowledged task is lost; each has exactly one recorded result, of its current attempt
-    clients get what was recorded, once, and only after it was committed
-    counters equal states; every closed session drains; every future resolves
-    no service process serves two sessions; no node runs more than it has
+no acknowledged task is lost; each has exactly one recorded result, of its current attempt
+clients get what was recorded, once, and only after it was committed
+counters equal states; every closed session drains; every future resolves
+no service process serves two sessions; no node runs more than it has
 """
 
 from __future__ import annotations
@@ -108,7 +108,9 @@ class Truth:
         elif isinstance(record, r.TaskReturned):
             task = record.session, record.no
             assert task not in self.ended, f"{task} was requeued after its end"
-            assert record.attempt == self.attempts[task] + 1, f"{task}: attempt {record.attempt} after {self.attempts[task]}"
+            assert record.attempt == self.attempts[task] + 1, (
+                f"{task}: attempt {record.attempt} after {self.attempts[task]}"
+            )
             self.attempts[task] = record.attempt
         elif isinstance(record, r.TasksEnded):
             payloads = unpack_payloads(record.lengths, record.blob)
@@ -133,7 +135,9 @@ class Truth:
                 if code == ResultCode.SUCCEED:
                     assert payload is not None
                     now = self.attempts[task]
-                    assert attempt_of(payload) == now, f"{task}: the result of attempt {attempt_of(payload)}, {now} is current"
+                    assert attempt_of(payload) == now, (
+                        f"{task}: the result of attempt {attempt_of(payload)}, {now} is current"
+                    )
                 self.ended[task] = code, payload
                 counts[code] += 1
                 at += 1
@@ -191,7 +195,9 @@ class Truth:
         assert info.id in self.closed_sessions, f"{info.id}: told closed, but nothing is committed"
         succeed, failed, _, cancelled = self.counts.get(info.id, [0, 0, 0, 0])
         told = info.pending, info.running, info.succeed, info.failed, info.cancelled
-        assert told == (0, 0, succeed, failed, cancelled), f"{info.id}: told {told}, recorded {self.counts.get(info.id)}"
+        assert told == (0, 0, succeed, failed, cancelled), (
+            f"{info.id}: told {told}, recorded {self.counts.get(info.id)}"
+        )
 
     # -- processes
 
@@ -220,7 +226,9 @@ class Truth:
             executor = processes.get(id)
             if executor is not None and executor.busy and self.world.plan.faults:
                 self.leaving[id] = now
-            assert now - since < LEAVING or executor is None or not self.world.healed, f"{id} was to leave {now - since:.0f} s ago and idles"
+            assert now - since < LEAVING or executor is None or not self.world.healed, (
+                f"{id} was to leave {now - since:.0f} s ago and idles"
+            )
 
     def entered(self, executor: ExecutorProcess, session: str) -> None:
         first = self.served.setdefault(f"{executor.name}.{executor.pid}", session)
@@ -236,9 +244,13 @@ class Truth:
         self.runs[run] = executor.name
         told = self.leaving.get(executor.name, self.world.clock.now)
         calm = not self.world.plan.faults
-        assert not calm or self.world.clock.now - told < 0.05, f"{executor.name} takes tasks and is to leave since {told}"
+        assert not calm or self.world.clock.now - told < 0.05, (
+            f"{executor.name} takes tasks and is to leave since {told}"
+        )
         served = self.served[f"{executor.name}.{executor.pid}"]
-        assert served == session == executor.order.session, f"{executor.name} runs a task of {session}, entered {served}"
+        assert served == session == executor.order.session, (
+            f"{executor.name} runs a task of {session}, entered {served}"
+        )
         known = self.acked.get((session, no))
         assert known is None or known == payload, f"{session}/{no} is {known!r}, was handed out as {payload!r}"
         if payload[0] == 6:

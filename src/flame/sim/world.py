@@ -11,8 +11,8 @@ from flame.sim.allocator import AllocatorShell
 from flame.sim.client import ClientProcess
 from flame.sim.clock import Clock
 from flame.sim.disk import Disk
-from flame.sim.manager import Manager
 from flame.sim.executor import ExecutorProcess
+from flame.sim.manager import Manager
 from flame.sim.network import Link, Network
 from flame.sim.plan import SPAN, TRAPS, Plan, draw
 from flame.sim.process import Process
@@ -128,14 +128,20 @@ class World:
             return False
         book = self.allocator.reactor.book
         # What the manager remembers of executors goes as well: its memory must not grow with every fault.
-        return not book.placements and not self.manager.reactor.core.executors and not any(agent.executors for agent in self.agents)
+        return (
+            not book.placements
+            and not self.manager.reactor.core.executors
+            and not any(agent.executors for agent in self.agents)
+        )
 
     def _unrest(self) -> str:
         waiting = [client.name for client in self.clients if not client.done]
         waiting += [op.name for op in self.operators if not op.done]
         processes = [name for agent in self.agents for name in agent.executors]
         known = list(self.manager.reactor.core.executors)
-        return f"does not come to rest: clients {waiting}, executors {processes}, known {known}, {self.clock.steps} steps"
+        return (
+            f"does not come to rest: clients {waiting}, executors {processes}, known {known}, {self.clock.steps} steps"
+        )
 
     # -- faults
 

@@ -35,7 +35,9 @@ def check_nodes(book: Book) -> None:
         assert node.peer is not None or not node.placements, f"{name}: placements without an agent"
         for device in node.devices:
             mine = sum(p.devices.get(device.uuid, 0) for p in node.placements.values())
-            assert device.used == mine <= 1000 or node.overdraft, f"{name}: {device.uuid} has {device.used}, {mine} is used"
+            assert device.used == mine <= 1000 or node.overdraft, (
+                f"{name}: {device.uuid} has {device.used}, {mine} is used"
+            )
         for id, placement in node.placements.items():
             assert book.placements.get(id) is placement, f"{id}: on {name} but unknown"
         held += len(node.placements)
@@ -48,7 +50,9 @@ def check_demands(book: Book) -> None:
             assert book.placements.get(id) is placement, f"{id}: of {session} but unknown"
             assert placement.session == session, f"{id}: of {placement.session}, counted for {session}"
         limit = demand.wish.max_instances
-        assert limit is None or len(demand.placements) <= limit, f"{session}: {len(demand.placements)} of at most {limit}"
+        assert limit is None or len(demand.placements) <= limit, (
+            f"{session}: {len(demand.placements)} of at most {limit}"
+        )
         mine = sum(p.session == session and not p.zombie for p in book.placements.values())
         assert mine == len(demand.placements), f"{session}: {mine} placements, {len(demand.placements)} counted"
         assert demand.manager is None or demand.manager in book.managers, f"{session}: its manager is not connected"

@@ -97,7 +97,9 @@ class Claims:
     def request(self, spec: ClaimSpec, provider: str, now: float) -> Claim:
         """Raises InvalidArgument for a claim of nothing or an unknown provider, AlreadyExists for an id in use."""
         if spec.count < 1 or not any(amount > 0 for amount in spec.resources.values()):
-            raise InvalidArgument(f"claim {spec.id!r} asks for nothing", hint="count and some resource must be positive")
+            raise InvalidArgument(
+                f"claim {spec.id!r} asks for nothing", hint="count and some resource must be positive"
+            )
         if provider not in self._providers:
             raise InvalidArgument(f"unknown claim provider {provider!r}", hint=f"known: {sorted(self._providers)}")
         if spec.id in self._claims:

@@ -240,8 +240,6 @@ def rename_app(book: Book, placement: Placement, app: str) -> None:
         book.app_counts[app] = book.app_counts.get(app, 0) + 1
 
 
-
-
 def _ending(message: PlacementExited) -> str:
     if message.signal:
         return f"ended by signal {message.signal}"

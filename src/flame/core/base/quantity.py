@@ -75,7 +75,9 @@ def parse_resources(text: str) -> dict[str, int]:
             raise InvalidArgument(f"resources {text!r}: found {what}", hint="write key=value, as in cpu=1,mem=1g,gpu=0")
         key = _KEYS.get(word.lower())
         if key is None:
-            raise InvalidArgument(f"resources {text!r}: unknown key {word!r}", hint="known keys: cpu, mem (or memory), gpu")
+            raise InvalidArgument(
+                f"resources {text!r}: unknown key {word!r}", hint="known keys: cpu, mem (or memory), gpu"
+            )
         if key in seen:
             raise InvalidArgument(f"resources {text!r}: {word!r} is given twice", hint="name every resource once")
         seen.append(key)
@@ -112,7 +114,9 @@ def parse_duration(text: str | int | float) -> float:
     except InvalidOperation:
         parts = _DURATION_PART.findall(word)
         if not parts or "".join(amount + unit for amount, unit in parts) != word:
-            raise InvalidArgument(f"not a duration: {text!r}", hint="write something like 10s, 1h30m or 250ms") from None
+            raise InvalidArgument(
+                f"not a duration: {text!r}", hint="write something like 10s, 1h30m or 250ms"
+            ) from None
         return float(sum(float(amount) * _SECONDS[unit] for amount, unit in parts))
     if not plain.is_finite() or plain < 0:
         raise InvalidArgument(f"not a duration: {text!r}", hint="durations are positive") from None

@@ -41,9 +41,15 @@ def explain(proposal: Proposal, policy: Policy) -> None:
 def why_waiting(proposal: Proposal, policy: Policy, demand: DemandState) -> tuple[Why, str]:
     view = demand.view
     if view.hold:
-        return Why.BIND_FAILURES, "executors failed to enter the session too often; see its events, then open a new session"
+        return (
+            Why.BIND_FAILURES,
+            "executors failed to enter the session too often; see its events, then open a new session",
+        )
     if demand.promised:
-        return Why.RECLAIMING, f"{demand.promised} executors will start as others leave at the end of their current task"
+        return (
+            Why.RECLAIMING,
+            f"{demand.promised} executors will start as others leave at the end of their current task",
+        )
     if view.max is not None and demand.present >= view.max:
         return (
             Why.MAX_INSTANCES,
@@ -67,7 +73,10 @@ def _no_node(proposal: Proposal, policy: Policy, demand: DemandState) -> tuple[W
         known = len(proposal.snapshot.nodes)
         return Why.NO_NODES, f"no node is ready ({known} known); start an agent or wait until one comes back"
     if not any(node.view.shim == demand.view.shim for node in nodes):
-        return Why.NO_SHIM, f"no ready node has the shim of application {demand.view.app!r}; register a node that has it"
+        return (
+            Why.NO_SHIM,
+            f"no ready node has the shim of application {demand.view.app!r}; register a node that has it",
+        )
     large = [node for node in nodes if fits(need, node.view.allocatable)]
     if not large:
         return Why.NEVER_FITS, _never_fits(demand, nodes)

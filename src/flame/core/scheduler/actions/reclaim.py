@@ -38,7 +38,9 @@ def _others_run(proposal: Proposal, demand: DemandState) -> bool:
 
 def _make_room(proposal: Proposal, policy: Policy, demand: DemandState) -> bool:
     need = demand.view.resources
-    nodes = [node for node in proposal.nodes.values() if fits(need, node.view.allocatable) and policy.fits(node, demand)]
+    nodes = [
+        node for node in proposal.nodes.values() if fits(need, node.view.allocatable) and policy.fits(node, demand)
+    ]
     for node in nodes:
         if fits(need, node.later):
             proposal.promise(demand, node)
