@@ -1,5 +1,7 @@
 """The tables of the lifecycles."""
 
+from pathlib import Path
+
 import pytest
 
 from flame.core.base.errors import InvalidState
@@ -7,6 +9,7 @@ from flame.core.model.lifecycle import EXECUTOR, MACHINES, PLACEMENT, SESSION, T
 from flame.core.model.states import ExecutorState as E
 from flame.core.model.states import PlacementState as P
 from flame.core.model.states import SessionState, TaskState
+from flame.testing.diagrams import document
 
 
 def test_an_executor_serves_and_may_serve_again():
@@ -49,3 +52,8 @@ def test_a_table_draws_itself():
         "    Closed --> [*]",
     ]
     assert "Running --> Draining: drain" in PLACEMENT.diagram()
+
+
+def test_the_documentation_shows_the_tables_as_they_are():
+    page = Path(__file__).parents[2] / "docs" / "lifecycles.md"
+    assert page.read_text() == document(), "run: python -m flame.testing.diagrams > docs/lifecycles.md"
