@@ -41,6 +41,7 @@ def runner(home: Path) -> Run:
         done = subprocess.run(words, env=env | more, cwd=cwd or home, capture_output=True, text=True, timeout=60)
         return Ran(done.returncode, done.stdout, done.stderr)
 
+    run.home = home  # type: ignore[attr-defined]
     return run
 
 

@@ -115,3 +115,35 @@ def test_explain_and_logs(shell):
     assert missing.code == 68
     assert shell("flame", "logs", session[1]).code == 0
     assert shell("flame", "logs", f"{session[1]}/x").code == 2
+
+
+@pytest.mark.ledger("A-15")
+def test_an_executor_started_by_hand_registers_and_pulls(shell):
+    # Larger than the node: nobody else can serve this session.
+    created = shell("flmctl", "create", "-a", "flmping", "-r", "cpu=4000,mem=1g")
+    session = created.out.split("<")[1].split(">")[0]
+    env = dict(os.environ) | {"HOME": str(shell.home), "XDG_RUNTIME_DIR": str(shell.home)}
+    command = [str(Path(sys.executable).parent / "flame"), "executor", "-s", session]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as hand:
+        assert hand.stdout is not None
+        found = re.fullmatch(rf"Executor <(hand-\w+)> serves session <{session}>\.\n", hand.stdout.readline())
+        assert found
+        script = "import flame, sys; s = flame.connect().open_session(sys.argv[1]); print(len([s.invoke() for _ in range(20)]))"
+        assert shell(sys.executable, "-c", script, session).out == "20\n"
+        listed = json.loads(shell("flmctl", "list", "-e", "-o", "json").out)
+        (mine,) = [one for one in listed if one["id"] == found[1]]
+        assert (mine["session"], mine["node"], mine["state"]) == (session, "by-hand", "Bound")
+        assert not listening(hand.pid)
+        shell("flmctl", "close", "-s", session)
+        assert hand.wait(15) == 0
+    time.sleep(1.5)
+    assert found[1] not in shell("flmctl", "list", "-e").out
+    refused = shell("flame", "executor", "-s", session)
+    assert (refused.code, "not open" in refused.err) == (66, True)
+
+
+def listening(pid: int) -> list[str]:
+    """Sockets of a process that wait for connections."""
+    import psutil
+
+    return [str(c.laddr) for c in psutil.Process(pid).net_connections("inet") if c.status == psutil.CONN_LISTEN]

@@ -186,6 +186,18 @@ def logs(
 
 
 @app.command()
+def executor(
+    session: Annotated[str, typer.Option("-s", "--session", help="session id or number")],
+    data_dir: DataDir = None,
+    endpoint: Endpoint = None,
+) -> None:
+    """Start one executor by hand: it serves a session beside the placed ones, until the session closes."""
+    from flame.cli.executor import serve
+
+    raise typer.Exit(serve(endpoint or running.find(data_dir).endpoint, session))
+
+
+@app.command()
 def completion(shell: Annotated[str, typer.Argument(help="bash, zsh, fish or powershell")]) -> None:
     """Print a completion script."""
     from flame.cli.completion import script

@@ -38,6 +38,8 @@ class ExecutorPeer:
 
     def __init__(self, id: str, token: str, session: str = "", python: str = "") -> None:
         self.id, self.token, self.session, self.python = id, token, session, python
+        #: said in every hello, such as that it was started by hand
+        self.features: tuple[str, ...] = ()
         self.connected = False
         self.entered = False
         self.leaving = False
@@ -68,7 +70,7 @@ class ExecutorPeer:
 
     def hello(self) -> m.Hello:
         """What to say on a new connection: after the first time with everything that is not Recorded."""
-        features = ("entered",) if self.entered else ()
+        features = (*self.features, "entered") if self.entered else self.features
         return m.Hello(
             "executor", token=self.token, client_id=self.id, session=self.session, held=self.held(), features=features,
             python=self.python,

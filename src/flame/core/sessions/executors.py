@@ -10,7 +10,7 @@ from flame.core.model.reactor import NOW, Close, Peer
 from flame.core.model.states import ExecutorState, SessionState
 from flame.core.sessions.dispatch import dismiss, forget, lend, recall, requeue
 from flame.core.sessions.results import cancel, fail, returned
-from flame.core.sessions.state import Core, Executor, Session
+from flame.core.sessions.state import BY_HAND, Core, Executor, Session
 from flame.core.sessions.table import PENDING, RUNNING
 
 BIND_FAILED, RETRY_LIMIT = 1001, 1002
@@ -35,6 +35,10 @@ def granted(core: Core, message: m.Granted) -> None:
 def joined(core: Core, peer: Peer, hello: m.Hello) -> None:
     """An executor connected. One whose grant we have not heard of yet waits for it (the allocator repeats its grants)."""
     executor = core.executors.get(hello.client_id)
+    if executor is None and BY_HAND in hello.features:
+        executor = by_hand(core, peer, hello)
+        if executor is None:
+            return
     if executor is None:
         core.strangers[hello.client_id] = peer
         core.timer(core.now + core.settings.settle * 2, refuse_stranger, hello.client_id, peer)
@@ -71,6 +75,17 @@ def joined(core: Core, peer: Peer, hello: m.Hello) -> None:
         core.tell(m.ExecutorChanged(executor.id, session.id, executor.state))
     end_adoption(core, session)
     core.touch(session)
+
+
+def by_hand(core: Core, peer: Peer, hello: m.Hello) -> Executor | None:
+    """An executor that nobody placed: it serves the session it names, beside those that were placed. None: it was refused."""
+    session = core.sessions.get(hello.session)
+    if session is None or session.state == SessionState.CLOSED:
+        core.send(peer, m.Failure("not_found", f"there is no open session {hello.session[:128]!r}"), when=NOW)
+        return None
+    executor = Executor(hello.client_id, session.id, hello.token, BY_HAND)
+    core.executors[executor.id] = session.executors[executor.id] = executor
+    return executor
 
 
 def refuse_stranger(core: Core, id: str, peer: Peer) -> None:
@@ -366,6 +381,8 @@ def unreported(core: Core, id: str, since: float) -> None:
     executor = core.executors.get(id)
     if executor is not None and executor.peer is None and executor.lost_at == since:
         settle(core, executor, None)
+        if executor.node == BY_HAND:
+            gone(core, m.PlacementGone(executor.id, executor.session, "its connection ended"))
 
 
 def gone(core: Core, message: m.PlacementGone) -> None:
