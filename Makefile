@@ -4,6 +4,7 @@ PY := .venv/bin/python
 BIN := .venv/bin
 SEEDS ?= 500
 ARGS ?=
+CODE := $(wildcard src tests examples benchmarks)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
@@ -25,14 +26,14 @@ test: .venv/.dev ## Run the tests
 	@$(PY) -m pytest $(ARGS)
 
 check: .venv/.dev ## Format, lint, types and import contracts
-	@$(BIN)/ruff format --check src tests examples benchmarks
-	@$(BIN)/ruff check src tests examples benchmarks
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
 format: .venv/.dev ## Format and fix what can be fixed
-	@$(BIN)/ruff format src tests examples benchmarks
-	@$(BIN)/ruff check --fix src tests examples benchmarks
+	@$(BIN)/ruff format $(CODE)
+	@$(BIN)/ruff check --fix $(CODE)
 
 bench: .venv/.dev ## Measure Flame beside the standard library (and Ray, Dask when installed)
 	@$(PY) benchmarks/run.py $(ARGS)
