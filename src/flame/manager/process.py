@@ -88,7 +88,7 @@ class ManagerProcess(Handler):
         self.clock = Clock()
         self.logs = LogBook(config.cluster.data_dir / "logs" / "tasks")
         self.desk = LocalDesk(self)
-        self.allocator = Dialler(config.allocator, self._hello, self._from_allocator, self._allocator_up, self._allocator_down)
+        self.allocator = self._dial()
         self.stopping = asyncio.Event()
         self.sealed = False
         self.reactor: Sessions
@@ -240,6 +240,11 @@ class ManagerProcess(Handler):
 
     # -- the allocator -------------------------------------------------------------------------------------------------------
 
+    def _dial(self) -> Dialler:
+        return Dialler(
+            self.config.allocator, self._hello, self._from_allocator, self._allocator_up, self._allocator_down
+        )
+
     def _hello(self) -> m.Hello:
         return m.Hello("manager", client_id=f"manager-{self.epoch}")
 
@@ -283,6 +288,7 @@ class ManagerProcess(Handler):
         old = self.driver
         self.plane.drop_all()
         self.desk.drop()
+        self.allocator.stop()
         old.stop()
         self._gone.clear()
         self._load()
@@ -303,8 +309,8 @@ class ManagerProcess(Handler):
         self._begin(self.epoch, self.history)
         self._register_built_ins()
         self.plane.drop_all()
-        if self.allocator.connected:
-            self._allocator_up()
+        self.allocator = self._dial()  # a new connection: the allocator says again what it granted
+        self.allocator.start()
 
     async def _compact_by_itself(self) -> None:
         while True:
@@ -330,6 +336,6 @@ class ManagerProcess(Handler):
 
 READS = frozenset((
     m.GetSession, m.ListSessions, m.GetTask, m.ListTasks, m.GetApp, m.ListApps, m.ListNodes, m.ListExecutors, m.GetStatus,
-    m.Explain, m.WatchTask, m.Unwatch, m.GetLogs, m.FetchBlob,
+    m.Explain, m.WatchTask, m.Unwatch, m.GetLogs, m.FetchBlob, m.Resume,
 ))  # fmt: skip
 """What is answered while the store cannot write."""

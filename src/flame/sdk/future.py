@@ -48,7 +48,7 @@ class Future(concurrent.futures.Future[Any]):
                     self._hooks: list[Callable[[Any], object]] = []
                     self._watchers: list[Any] = []
                     self._gates: list[Any] = []
-                    cond = self._cond = threading.Condition(threading.Lock())
+                    cond = self._cond = threading.Condition()  # reentrant: the library asks `cancelled()` holding it
         return cond
 
     @property

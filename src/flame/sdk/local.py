@@ -85,7 +85,9 @@ def _configured(path: Path) -> str | None:
 class PrivateCluster:
     """A cluster that lives as long as this object's process: it watches the other end of a pipe."""
 
-    def __init__(self, config: dict[str, Any] | None = None) -> None:
+    def __init__(self, config: dict[str, Any] | None = None, *, fall_back: bool = True) -> None:
+        """config: fields of ClusterConfig; fall_back: use a temporary directory when the usual one is in use."""
+        self._fall_back = fall_back
         self._temporary: Path | None = None
         self._client_r, self._client_w = os.pipe()
         self._report_r, self._report_w = os.pipe()
@@ -131,7 +133,7 @@ class PrivateCluster:
         if "run" in found:
             return parse(found["run"]["endpoint"])
         error = found["error"]
-        if error["code"] == "data_dir_locked" and self._temporary is None:
+        if error["code"] == "data_dir_locked" and self._fall_back and self._temporary is None:
             self._reap(2)
             self._temporary = Path(tempfile.mkdtemp(prefix="flame-"))
             os.close(self._report_r)

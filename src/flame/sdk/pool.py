@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from flame.core.base.errors import InvalidArgument
+from flame.core.base.errors import FlameError, InvalidArgument
 from flame.core.base.quantity import parse_resources
 from flame.sdk import functions
 from flame.sdk.tasks import FunctionSession, ObjectFuture, cause_of
@@ -121,4 +122,10 @@ class FlameExecutor(concurrent.futures.Executor):
         if wait:
             session.close("finish")
         else:
-            threading.Thread(target=session.close, args=("finish",), daemon=True).start()
+            threading.Thread(target=_close, args=(session,), daemon=True).start()
+
+
+def _close(session: FunctionSession) -> None:
+    """In the background: the client may be closed before the session is."""
+    with contextlib.suppress(FlameError):
+        session.close("finish")

@@ -220,9 +220,11 @@ class SqliteStore:
         writer = self._writer
         assert writer is not None, "open first"
         try:
-            writer.execute("INSERT OR REPLACE INTO meta VALUES ('probe', hex(randomblob(4096)))")
+            writer.execute("INSERT OR REPLACE INTO meta VALUES ('probe', hex(randomblob(65536)))")
         except sqlite3.DatabaseError as error:
             raise self._translate(error) from error
+        with contextlib.suppress(sqlite3.Error):
+            writer.execute("DELETE FROM meta WHERE key = 'probe'")
         self._keep_reserve()
 
     def _translate(self, error: sqlite3.Error) -> Exception:

@@ -1,0 +1,254 @@
+"""kill -9, full disks, wrong tokens: the engine goes on and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+
+import flame
+from flame.core.model import messages as m
+from flame.sdk.local import PrivateCluster
+from flame.shell.address import parse
+from flame.testing.cluster import LocalCluster, eventually
+from flame.wire.codec import frame
+
+MOMENTS = int(os.environ.get("FLAME_KILL_MOMENTS", "8"))
+TASKS = int(os.environ.get("FLAME_KILL_TASKS", "20000"))
+
+
+@pytest.mark.parametrize("durability", ["power", "process"])
+def test_kill_9_of_any_process_loses_nothing(durability):
+    """The same client object finishes, every task has exactly one recorded result."""
+    rng = random.Random(11)
+    with LocalCluster(durability=durability) as cluster, cluster.connect() as client:
+        for moment in range(MOMENTS // 2):
+            victim = ("manager", "allocator", "agent", "executor")[moment % 4]
+            session = client.session("flmping")
+            futures = [session.run() for _ in range(TASKS // 2)]
+            time.sleep(rng.uniform(0, 0.1))
+            kill(cluster, client, session.id, victim)
+            futures += [session.run() for _ in range(TASKS // 2)]
+            outputs = [f.result(60) for f in futures]
+            assert all(b"Completed" in o for o in outputs)
+            info = session.status()
+            assert (info.succeed, info.failed, info.pending, info.running) == (TASKS, 0, 0, 0), victim
+            session.close()
+
+
+def kill(cluster, client, session, victim):
+    if victim != "executor":
+        cluster.kill(victim)
+        return
+    for executor in client.list_executors():
+        if executor.session == session and executor.pid:
+            os.kill(executor.pid, signal.SIGKILL)
+            return
+
+
+def test_results_survive_a_restart_of_everything(tmp_path):
+    """A-13: counts, creation time and payloads of a restarted engine."""
+    with LocalCluster(tmp_path / "d", durability="power") as cluster:
+        with cluster.connect() as client, client.session("flmping", detached=True) as session:
+            list(session.map([None] * 5000))
+        before = session.info
+        cluster.stop()
+        cluster.start()
+        with cluster.connect() as client:
+            after = client.get_session(session.id)
+            assert (after.succeed, after.state, after.created) == (5000, 1, before.created)
+            joined = [t.output for t in flame.sdk.session.Session(client.link, after, owned=False).list_tasks()]
+            assert len(joined) == 5000
+            assert all(b"Completed" in o for o in joined)
+
+
+def test_open_sessions_go_on_after_a_restart(tmp_path):
+    with LocalCluster(tmp_path / "d") as cluster:
+        with cluster.connect() as client:
+            session = client.session("flmping", id="goes-on", detached=True, resources="cpu=400")
+            for _ in range(100):
+                session.run()
+            session.flush()
+        cluster.stop()
+        cluster._options["cpus"] = 401.0
+        cluster.start()
+        with cluster.connect() as client:
+            eventually(lambda: client.get_session("goes-on").succeed == 100)
+
+
+def test_a_paused_manager_pauses_the_client_and_nothing_else():
+    with LocalCluster() as cluster, cluster.connect() as client, client.session("flmping") as session:
+        session.invoke()
+        pid = cluster.pid("manager")
+        os.kill(pid, signal.SIGSTOP)
+        futures = [session.run() for _ in range(1000)]
+        time.sleep(0.5)
+        assert not any(f.done() for f in futures)
+        os.kill(pid, signal.SIGCONT)
+        assert all(f.result(30) for f in futures)
+
+
+def test_a_full_disk_stops_acknowledging_says_so_and_recovers():
+    with LocalCluster(durability="power") as cluster, cluster.connect() as client, client.session("flmping") as session:
+        session.invoke()
+        size = (cluster.data_dir / "sessions.db-wal").stat().st_size
+        pid = cluster.pid("manager")
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size + 20_000, hard))
+        futures = [session.run(b"{}" + b" " * 5000) for _ in range(300)]
+        eventually(lambda: "storage full" in client.status().storage)
+        time.sleep(0.3)
+        assert not all(f.done() for f in futures)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+        assert all(f.result(60) for f in futures)
+        assert client.status().storage == "ok"
+        assert session.status().succeed == 301
+
+
+def test_no_process_outlives_a_killed_client(tmp_path):
+    script = textwrap.dedent("""
+        import flame, sys, time
+        client = flame.connect()
+        session = client.session("flmping")
+        session.invoke()
+        print(client.private.pid, *[e.pid for e in client.list_executors()], flush=True)
+        time.sleep(600)
+    """)
+    environment = os.environ | {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+    environment.pop("FLAME_ENDPOINT", None)
+    child = subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    pids = [int(p) for p in child.stdout.readline().split()]
+    assert len(pids) > 1
+    child.kill()
+    child.wait()
+    child.stdout.close()
+    eventually(lambda: not any(alive(p) for p in pids), seconds=2.0, what="processes of the private cluster live on")
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_a_second_cluster_in_the_same_directory_is_refused():
+    with LocalCluster() as cluster:
+        again = PrivateCluster({"data_dir": str(cluster.data_dir)}, fall_back=False)
+        with pytest.raises(flame.DataDirLocked):
+            again.wait()
+
+
+def test_a_taken_port_is_typed():
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    taken.listen()
+    port = taken.getsockname()[1]
+    with pytest.raises(flame.PortTaken, match=str(port)):
+        LocalCluster(listen=f"127.0.0.1:{port}").start()
+    taken.close()
+
+
+@pytest.mark.parametrize("option", ["listen", "compat"])
+def test_nothing_listens_beyond_this_machine(option):
+    with pytest.raises(flame.InvalidArgument, match="loopback"):
+        LocalCluster(**{option: "0.0.0.0:0"}).start()
+
+
+def test_tcp_wants_the_token(monkeypatch):
+    with LocalCluster(listen="127.0.0.1:0") as cluster:
+        endpoint = cluster.run.listen
+        monkeypatch.setenv("FLAME_TOKEN", "")
+        monkeypatch.setenv("FLAME_TOKEN_FILE", os.devnull)
+        with pytest.raises(flame.Unauthenticated, match="no token"):
+            flame.connect(endpoint)
+        monkeypatch.setenv("FLAME_TOKEN", "wrong")
+        with pytest.raises(flame.Unauthenticated, match="wrong token"):
+            flame.connect(endpoint)
+        monkeypatch.delenv("FLAME_TOKEN")
+        monkeypatch.setenv("FLAME_TOKEN_FILE", cluster.run.token_file)
+        with flame.connect(endpoint) as client, client.session("flmping") as session:
+            assert session.invoke()
+        assert os.stat(cluster.run.token_file).st_mode & 0o777 == 0o600
+
+
+def test_sockets_are_private(cluster):
+    path = parse(cluster.run.endpoint).path
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    assert os.stat(os.path.dirname(path)).st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"GET / HTTP/1.1\r\n\r\n" * 20,
+        b"\xff" * 64,
+        b"\x05\0\0\0hello",
+        frame(m.GetStatus(), 1),
+        frame(m.Hello("client", magic="OTHER")),
+        frame(m.Hello("client", version_min=90, version_max=99)),
+    ],
+)
+def test_garbage_is_answered_with_a_failure_and_harms_nobody(cluster, client, garbage):
+    path = parse(cluster.run.endpoint).path
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(20)
+        sock.connect(path)
+        sock.sendall(garbage)
+        while sock.recv(65536):
+            pass
+    with client.session("flmping") as session:
+        assert session.invoke()
+
+
+def test_a_dead_endpoint_is_typed_at_once():
+    begun = time.monotonic()
+    with pytest.raises(flame.Unavailable, match="nowhere"):
+        flame.connect("unix:///tmp/nowhere-at-all.sock")
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:8080", "unix://relative", "just-a-name", "tcp://host"])
+def test_bad_endpoints_are_explained(endpoint):
+    with pytest.raises((flame.InvalidArgument, flame.Unavailable)):
+        flame.connect(endpoint)
+
+
+def test_futures_end_when_the_cluster_is_gone_for_good():
+    cluster = LocalCluster().start()
+    client = cluster.connect()
+    client.link.reconnect_for = 0.5
+    session = client.session("flmping", resources="cpu=400")
+    future = session.run()
+    session.flush()
+    cluster.stop()
+    with pytest.raises(flame.Unavailable):
+        future.result(20)
+    client.close()
+
+
+def test_threads_submit_side_by_side(client):
+    with client.session("flmping") as session:
+        counts = []
+
+        def feed():
+            counts.append(sum(1 for f in [session.run() for _ in range(3000)] if f.result(60)))
+
+        threads = [threading.Thread(target=feed) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert counts == [3000] * 6
+        assert session.status().succeed == 18000
