@@ -143,8 +143,12 @@ def test_results_of_an_archived_session_reach_a_client_that_was_away(world):
 
 def test_a_result_may_overtake_the_acknowledgement_of_its_frame():
     peer, found = ClientPeer("c"), []
-    window = peer.window("s", lambda tickets, codes, payloads, first: found.extend(zip(tickets, payloads, strict=True)))
-    window.queue.extend([(b"a", "A"), (b"b", "B")])
+
+    def resolve(tickets, codes, payloads, first):
+        found.extend(zip(tickets, payloads, strict=True))
+
+    window = peer.window("s", resolve, str.encode)
+    window.queue.extend(["A", "B"])
     peer.joined(m.Welcome(1, 1, "h", "power"))
     peer.pump()
     peer.receive(m.Results("s", (1, 1), b"", *pack_payloads([b"done"])))

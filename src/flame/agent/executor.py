@@ -392,17 +392,15 @@ class Executor:
         """While user code waits for other tasks its slot is free for them."""
         with self.lock:
             self._lending += 1
-            first = self._lending == 1
-        if first:
-            self.say(m.Blocked(self.peer.session, True))
+            self.peer.block(True)
+            self.send()
         try:
             yield
         finally:
             with self.lock:
                 self._lending -= 1
-                last = self._lending == 0
-            if last:
-                self.say(m.Blocked(self.peer.session, False))
+                self.peer.block(self._lending > 0)
+                self.send()
 
 
 def _bad_output(output: object) -> tuple[int, bytes]:

@@ -20,7 +20,7 @@ from flame.core.sessions.apply import apply, missing, reload, save
 from flame.core.sessions.dispatch import feed, leave, measure
 from flame.core.sessions.invariants import check
 from flame.core.sessions.results import completed, deliver_all, wake
-from flame.core.sessions.state import Core, Executor, Fetch, Session, Settings
+from flame.core.sessions.state import BY_HAND, Core, Executor, Fetch, Session, Settings
 
 __all__ = ["Fetch", "Fetched", "Sessions", "Settings", "StorageChanged"]
 
@@ -287,14 +287,16 @@ class Sessions:
     def _allocator_joined(self, peer: Peer) -> None:
         core = self.core
         core.allocator = peer
-        core.tell(m.ManagerJoined(self.address, core.epoch, tuple(core.executors)))
+        # It did not place those that were started by hand, and would look for them in vain.
+        placed = [executor for executor in core.executors.values() if executor.node != BY_HAND]
+        core.tell(m.ManagerJoined(self.address, core.epoch, tuple(executor.id for executor in placed)))
         for session in core.sessions.values():
             session.demand = None
             if session.state == SessionState.OPEN:
                 measure(core, session)
             elif session.executors:  # it closed while the allocator was away
                 core.tell(m.DemandGone(session.id))
-        for executor in core.executors.values():
+        for executor in placed:
             idle = executor.usable and not executor.outstanding
             core.tell(m.ExecutorChanged(executor.id, executor.session, executor.state, idle, executor.blocked))
 
