@@ -66,7 +66,7 @@ def test_a_service_that_cannot_serve_fails_the_tasks_with_its_reason(client, how
         session.close("cancel")
 
 
-@pytest.mark.ledger("A-16", "A-18", "A-27")
+@pytest.mark.ledger("A-18")
 def test_two_sessions_never_share_a_service_process(client):
     pids = []
     for _ in range(2):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -18,8 +19,8 @@ def run(home: Path, *command: str) -> str:
     """Output of a command in an empty home. Skips when the example says that it cannot run here."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("FLAME_")}
     env |= {"HOME": str(home), "XDG_RUNTIME_DIR": str(home), "PATH": f"{Path(sys.executable).parent}:{env['PATH']}"}
-    if home_of_go := os.environ.get("HOME"):  # keep the module cache of the toolchain
-        env |= {"GOPATH": f"{home_of_go}/go", "GOCACHE": f"{home_of_go}/.cache/go-build"}
+    owner = pwd.getpwuid(os.getuid()).pw_dir  # the toolchain keeps its caches
+    env |= {"GOPATH": f"{owner}/go", "GOCACHE": f"{owner}/.cache/go-build"}
     done = subprocess.run(command, cwd=home, env=env, capture_output=True, text=True, timeout=110)
     if done.stderr.startswith("skipped:"):
         pytest.skip(done.stderr.strip())

@@ -1,0 +1,44 @@
+"""For all tests: which requirement rows stand (`pytest -m ledger`), and nothing left behind between tests."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import pytest
+
+_rows: dict[str, list[tuple[str, str]]] = defaultdict(list)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    report = yield
+    if report.when == "call" or (report.when == "setup" and not report.passed):
+        for marker in item.iter_markers("ledger"):
+            for row in marker.args:
+                _rows[row].append((report.outcome, item.nodeid))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter, config) -> None:
+    """Only when rows were asked for: a long list would hide the failures of a normal run."""
+    if "ledger" not in (config.option.markexpr or "") or not _rows:
+        return
+    terminalreporter.section("ledger")
+    for row in sorted(_rows, key=lambda name: (name[0], int(name[2:]))):
+        outcomes = [outcome for outcome, _ in _rows[row]]
+        word = "fails" if "failed" in outcomes else "stands" if "passed" in outcomes else "skipped"
+        terminalreporter.write_line(f"{row:<6} {word:<8} {len(outcomes)} tests")
+    standing = sum("failed" not in [o for o, _ in tests] for tests in _rows.values())
+    terminalreporter.write_line(f"{standing} of {len(_rows)} rows stand")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def a_home_of_their_own(tmp_path_factory, request):
+    """Tests that use the SDK in this process must not find, or leave anything in, the user's own ~/.flame."""
+    patch = pytest.MonkeyPatch()
+    home = tmp_path_factory.mktemp("home")
+    patch.setenv("HOME", str(home))
+    for name in ("FLAME_ENDPOINT", "FLAME_TOKEN", "FLAME_TOKEN_FILE", "FLAME_SYNC"):
+        patch.delenv(name, raising=False)
+    yield
+    patch.undo()
