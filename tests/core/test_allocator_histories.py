@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flame.core.model import messages as m
+from flame.core.model.reactor import Close
 from flame.core.peers.agent import AgentPeer, Signal, Spawn
 from flame.testing.world import World, a_demand, a_node, an_app
 
@@ -49,6 +50,10 @@ class History:
         """Everything said arrives."""
         world = self.world
         for _ in range(50):
+            closed = [effect.peer for effect in world.effects if isinstance(effect, Close)]
+            world.effects.clear()
+            for which in [n for n, peer in enumerate(self.peers) if peer in closed]:
+                self.reconnect(which)
             for agent, peer in zip(self.agents, self.peers, strict=True):
                 for kind in (m.StartPlacement, m.StopPlacement):
                     for message in world.take(kind, peer):
@@ -93,10 +98,7 @@ class History:
                 self.manager, m.ExecutorChanged(granted.placement, granted.session, 4, what == "idle", what == "lend")
             )
         elif what == "agent":
-            world.lose(self.peers[which])
-            self.agents[which].lost()
-            self.peers[which] = world.join("agent")
-            self.agents[which].joined(world.now)
+            self.reconnect(which)
         elif what == "manager":
             world.lose(self.manager)
             self.pump()
@@ -112,6 +114,12 @@ class History:
             world.wait(12.0 if what == "long" else 0.3)
         if what == "beat":
             world.tell(self.peers[which], m.Heartbeat(f"n{which}", world.now))
+
+    def reconnect(self, which: int) -> None:
+        self.world.lose(self.peers[which])
+        self.agents[which].lost()
+        self.peers[which] = self.world.join("agent")
+        self.agents[which].joined(self.world.now)
 
     def check(self) -> None:
         book = self.world.allocator.book

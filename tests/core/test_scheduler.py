@@ -292,6 +292,6 @@ def test_no_plan_oversubscribes_a_node_or_breaks_a_limit(drawn):
         stays = sum(not p.draining and p.id not in drained for p in demand.placements)
         had = sum(not p.draining for p in demand.placements)
         assert demand.max is None or given_to(plan).get(demand.session, 0) + len(demand.placements) <= demand.max
-        assert stays >= min(had, demand.min)
+        assert stays + given_to(plan).get(demand.session, 0) >= min(had, demand.min)
         if max(demand.want, demand.min) > stays + given_to(plan).get(demand.session, 0):
             assert why(plan, demand.session)
