@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from flame.core.model import messages as m
 from flame.core.model.payloads import Column, decode_failure
 from flame.core.model.states import ResultCode, SessionState, TaskState
-from flame.core.sessions.state import BY_HAND, Core, Session
+from flame.core.sessions.state import Core, Session
 from flame.core.sessions.table import Outcome, TaskTable, pairs
 
 _WORD = {TaskState.PENDING: "Pending", TaskState.RUNNING: "Running", TaskState.SUCCEED: "Succeed", TaskState.FAILED: "Failed"}
@@ -97,10 +97,13 @@ def executors(core: Core) -> m.ExecutorList:
         mine = core.executors.get(info.id)
         state = int(mine.state) if mine is not None and info.state not in (6, 7) else info.state
         out.append(m.ExecutorInfo(info.id, info.node, state, info.session, info.resources, info.shim, info.pid))
+    # Those the allocator has not told of yet (it pauses between two lists), and those it never will.
+    listed = {info.id for info in core.cluster.executors}
     for executor in core.executors.values():
-        if executor.node == BY_HAND:
-            resources = core.sessions[executor.session].spec.resources
-            out.append(m.ExecutorInfo(executor.id, BY_HAND, int(executor.state), executor.session, resources))
+        session = core.sessions.get(executor.session)
+        if session is not None and executor.id not in listed:
+            resources, state = session.spec.resources, int(executor.state)
+            out.append(m.ExecutorInfo(executor.id, executor.node, state, executor.session, resources))
     return m.ExecutorList(tuple(out))
 
 
