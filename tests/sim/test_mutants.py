@@ -6,9 +6,11 @@ from mutants import MUTANTS
 from flame.sim.world import run_seed
 
 HIDDEN = (
+    "adopt_over_attempts",
     "adopt_what_was_never_committed",
-    "ignore_early_results",
+    "adopt_without_the_highest_lease",
     "bring_back_the_dead",
+    "ignore_early_results",
     "lose_attempts_in_a_snapshot",
 )
 """Bugs that take long to be found."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from flame.core.model.messages import Assign, Hello
-from flame.core.model.reactor import NOW, Choked, Close, Effect, Event, Joined, Persist, Recorded, Send
+from flame.core.model.reactor import LAZY, NOW, Choked, Close, Effect, Event, Joined, Persist, Recorded, Send
 from flame.core.sessions import records as r
 from flame.core.sessions.reactor import Fetch, Fetched, Sessions
 from flame.sim.disk import Disk, Row
@@ -16,6 +16,10 @@ from flame.sim.process import Process, Server
 if TYPE_CHECKING:
     from flame.sim.network import Link
     from flame.sim.world import World
+
+
+LAZY_COMMIT = 0.001
+"""Seconds until a batch that nobody waits for is committed."""
 
 
 class Manager(Server):
@@ -28,6 +32,7 @@ class Manager(Server):
         self._position = self._committed = 0
         self._batch: list[Row] = []
         self._writing = False
+        self._urgent = self._lazy = False
         self._held: deque[tuple[int, Effect]] = deque()
         self._snapshot_wanted = False
         #: it dies after its next commit, before it has told anybody
@@ -44,6 +49,7 @@ class Manager(Server):
         disk.epoch += 1
         self._tick_at = None
         self._batch, self._writing, self._snapshot_wanted = [], False, False
+        self._urgent = self._lazy = False
         self._held.clear()
         self.reactor = Sessions(self.world.plan.sessions, address="plane", durability=disk.durability)
         for body in disk.saved:
@@ -107,6 +113,7 @@ class Manager(Server):
                 self.hang_up(effect.peer)
             else:
                 self._held.append((self._position, effect))
+                self._urgent = self._urgent or not (isinstance(effect, Send) and effect.when == LAZY)
         if self.world.checking:
             self.reactor.check()
             for effect in effects:
@@ -138,10 +145,20 @@ class Manager(Server):
     def _commit(self) -> None:
         if not self._batch or self._writing:
             return
+        if not self._urgent:  # nobody waits for it: it may grow for a while
+            if not self._lazy:
+                self._lazy = True
+                self.after(LAZY_COMMIT, self._urge)
+            return
+        self._urgent = False
         rows, self._batch = self._batch, []
         self._writing = True
         self.disk.begin(rows)
         self.after(self.disk.latency(), self._committed_, rows)
+
+    def _urge(self) -> None:
+        self._lazy, self._urgent = False, True
+        self._commit()
 
     def _committed_(self, rows: list[Row]) -> None:
         self._writing = False
