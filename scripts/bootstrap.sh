@@ -34,5 +34,8 @@ echo "flame: installing $lock" >&2
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --no-build-isolation -e . \
     || fail "pip could not install this checkout (see above)"
 touch .venv/.base
-[ "$kind" = dev ] && touch .venv/.dev
+if [ "$kind" = dev ]; then
+    scripts/stdlib-tests.sh
+    touch .venv/.dev
+fi
 exit 0
