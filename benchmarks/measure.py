@@ -104,7 +104,10 @@ def metg(peer: Peer, lengths: tuple[float, ...]) -> float:
 def cold_start() -> dict[str, float]:
     """flmping with no cluster: to its first result, and whole."""
     with tempfile.TemporaryDirectory() as home:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("FLAME")} | {"HOME": home, "XDG_RUNTIME_DIR": home}
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("FLAME")} | {
+            "HOME": home,
+            "XDG_RUNTIME_DIR": home,
+        }
         script = (
             "import time, flame\nclient = flame.connect()\nsession = client.session('flmping')\nsession.invoke()\n"
             "import os; os.write(1, b'first'); session.close(); client.close()"
@@ -237,7 +240,9 @@ def recovery(moments: int, tasks: int = 100_000) -> dict[str, float]:
         killed = threading.Event()
         when = [0.0]
 
-        def kill(victim: str = victim, session: Any = session, when: list[float] = when, killed: threading.Event = killed) -> None:
+        def kill(
+            victim: str = victim, session: Any = session, when: list[float] = when, killed: threading.Event = killed
+        ) -> None:
             time.sleep(rng.uniform(0.02, 0.2))
             pids = [e.pid for e in peer.client.list_executors() if e.session == session.id and e.pid]
             pid = peer.cluster.pid(victim) if victim != "executor" else (pids or [0])[0]
@@ -261,7 +266,12 @@ def recovery(moments: int, tasks: int = 100_000) -> dict[str, float]:
         session.close()
     peer.stop()
     pauses.sort()
-    return {"moments": moments, "median s": pauses[len(pauses) // 2], "worst s": pauses[-1], "sessions with a wrong count": wrong}
+    return {
+        "moments": moments,
+        "median s": pauses[len(pauses) // 2],
+        "worst s": pauses[-1],
+        "sessions with a wrong count": wrong,
+    }
 
 
 def pi(peer: Peer, tasks: int = 1000, points: int = 2000) -> float:

@@ -74,14 +74,22 @@ def compare(peers: list[Peer], rounds: int, quick: bool) -> dict[str, Any]:
         for name, values in interleaved(able, rounds, lambda p, n=size: measure.mapped(p, n)).items():
             found[name][f"map {size:,}"] = middle(values)
     table("Tasks per second, one submit a task, and map", found)
-    trips = {n: middle(v) for n, v in interleaved(peers, rounds, lambda p: measure.round_trips(p, 300 if quick else 1000)).items()}
+    trips = {
+        n: middle(v)
+        for n, v in interleaved(peers, rounds, lambda p: measure.round_trips(p, 300 if quick else 1000)).items()
+    }
     table("Round trip of one task, closed loop, ms", trips)
     rate = 0.5 / (min(v["p50"] for v in trips.values()) / 1e3)
-    opened = {n: middle(v) for n, v in interleaved(peers[:4], min(rounds, 3), lambda p: measure.open_loop(p, rate / 4)).items()}
+    opened = {
+        n: middle(v)
+        for n, v in interleaved(peers[:4], min(rounds, 3), lambda p: measure.open_loop(p, rate / 4)).items()
+    }
     table(f"Open loop at {rate / 4:,.0f} tasks/s, ms", opened)
     granular: dict[str, dict[str, Any]] = {p.name: {} for p in peers}
     for length, count in ((1e-3, 800), (10e-3, 120)):
-        for name, values in interleaved(peers, min(rounds, 3), lambda p, s=length, n=count: measure.efficiency(p, s, n)).items():
+        for name, values in interleaved(
+            peers, min(rounds, 3), lambda p, s=length, n=count: measure.efficiency(p, s, n)
+        ).items():
             granular[name][f"efficiency at {length * 1e3:g} ms"] = middle(values)
     for name, values in interleaved(peers, min(rounds, 3), lambda p: measure.metg(p, LENGTHS)).items():
         granular[name]["METG(50 %) us"] = middle(values)

@@ -1,8 +1,8 @@
 """The same verbs as coroutines, for asyncio programs.
 
-    client = await flame.aio.connect()
-    async with await client.session("flmping") as session:
-        output = await session.run(b"...")
+client = await flame.aio.connect()
+async with await client.session("flmping") as session:
+    output = await session.run(b"...")
 """
 
 from __future__ import annotations

@@ -182,7 +182,13 @@ def test_a_script_needs_no_main_guard_and_may_use_its_siblings(cluster, tmp_path
     )
     command = [sys.executable, "script.py"]
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment(FLAME_ENDPOINT=str(cluster.data_dir)), capture_output=True, text=True, timeout=60, check=False
+        command,
+        cwd=tmp_path,
+        env=environment(FLAME_ENDPOINT=str(cluster.data_dir)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.stdout == "90\n", done.stderr
 
@@ -211,7 +217,14 @@ def test_flame_sync_runs_in_the_caller(tmp_path):
             assert session.invoke(b"x") == b"x"
         print("ok")
     """)
-    done = subprocess.run([sys.executable, "-c", script], env=environment(FLAME_SYNC="1"), capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment(FLAME_SYNC="1"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.stdout == "ok\n", done.stderr
 
 

@@ -134,7 +134,11 @@ def test_failures_keep_type_message_and_traceback(session):
     assert len(failed) == 7
     error = failed[0]
     assert isinstance(error, flame.TaskFailed)
-    assert (error.kind, "'key'" in error.message, "on_task_invoke" in error.remote_traceback) == ("KeyError", True, True)
+    assert (error.kind, "'key'" in error.message, "on_task_invoke" in error.remote_traceback) == (
+        "KeyError",
+        True,
+        True,
+    )
     info = session.status()
     assert (info.succeed, info.failed) == (91, 7)
 

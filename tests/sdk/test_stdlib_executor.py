@@ -39,7 +39,9 @@ def load():
 library = load()
 if library is not None:
     cloudpickle.register_pickle_by_value(library)  # executors have no `test.test_concurrent_futures`
-pytestmark = pytest.mark.skipif(library is None, reason="no standard library tests here (Debian: libpython3.11-testsuite)")
+pytestmark = pytest.mark.skipif(
+    library is None, reason="no standard library tests here (Debian: libpython3.11-testsuite)"
+)
 
 NOT_OURS = {
     "test_interpreter_shutdown": "starts an interpreter per pool class of the library",

@@ -85,7 +85,9 @@ class World:
         """{task number: (code, payload)} that the client got."""
         out = {}
         for result in self.heard(CLIENT, m.Results):
-            numbers = [n for i in range(0, len(result.runs), 2) for n in range(result.runs[i], sum(result.runs[i : i + 2]))]
+            numbers = [
+                n for i in range(0, len(result.runs), 2) for n in range(result.runs[i], sum(result.runs[i : i + 2]))
+            ]
             payloads = unpack_payloads(result.lengths, result.blob)
             for i, no in enumerate(numbers):
                 assert no not in out
@@ -299,7 +301,11 @@ def test_closing_stops_intake_cancels_pending_and_waits_for_running(world):
     assert world.counts() == (0, 1, 0, 0, 2)
     world.complete(run, b"done")
     assert world.ask(m.GetSession("s")).state == 1
-    assert {no: code for no, (code, _) in world.results().items()} == {1: 0, 2: ResultCode.CANCELLED, 3: ResultCode.CANCELLED}
+    assert {no: code for no, (code, _) in world.results().items()} == {
+        1: 0,
+        2: ResultCode.CANCELLED,
+        3: ResultCode.CANCELLED,
+    }
 
 
 def test_a_strict_close_refuses_while_tasks_run(world):

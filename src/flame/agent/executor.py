@@ -365,7 +365,6 @@ class Executor:
             self.peer.out.append(message)
             self.send()
 
-
     def ask(self, message: m.Message, timeout: float = 60.0) -> m.Message:
         """From user code: a question to the session manager. Raises the FlameError answered, or Unavailable."""
         with self.lock:
@@ -431,7 +430,9 @@ def describe_failure(error: BaseException) -> TaskFailure:
                 pickled = b""
     code = error.code if isinstance(error, FlameError) else "task_failed"
     said = getattr(error, "return_code", -1) if isinstance(error, FlameError) else -1
-    return TaskFailure(code, str(error) or type(error).__name__, type(error).__name__, said, text[-64 * 1024 :], pickled)
+    return TaskFailure(
+        code, str(error) or type(error).__name__, type(error).__name__, said, text[-64 * 1024 :], pickled
+    )
 
 
 def load_service(enter: m.Enter) -> FlameService:

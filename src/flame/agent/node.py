@@ -69,7 +69,10 @@ def _nvml() -> list[Device]:
         out = []
         for i in range(pynvml.nvmlDeviceGetCount()):
             handle = pynvml.nvmlDeviceGetHandleByIndex(i)
-            text = [v.decode() if isinstance(v, bytes) else str(v) for v in (pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle))]
+            text = [
+                v.decode() if isinstance(v, bytes) else str(v)
+                for v in (pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle))
+            ]
             out.append(Device(text[0], text[1], int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)))
         return out
     except pynvml.NVMLError:

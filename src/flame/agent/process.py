@@ -138,8 +138,12 @@ class AgentProcess:
         if self.node.devices:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(order.devices)
         if "flame.native=1" in order.spec.labels:
-            environment |= {k: os.path.expandvars(v) for k, v in order.spec.environments.items() if not k.startswith("FLAME_PICKLE")}
-        return Order(order.id, order.token, order.session, order.address, str(directory), environment, self.config.python)
+            environment |= {
+                k: os.path.expandvars(v) for k, v in order.spec.environments.items() if not k.startswith("FLAME_PICKLE")
+            }
+        return Order(
+            order.id, order.token, order.session, order.address, str(directory), environment, self.config.python
+        )
 
     def _from_zygote(self) -> None:
         while True:

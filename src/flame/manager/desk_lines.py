@@ -23,7 +23,9 @@ def raised(failure: Failure) -> FlameError:
 class LocalLine:
     """A peer of the sessions reactor."""
 
-    def __init__(self, process: ManagerProcess, peer: Peer, push: Callable[[Message], None], lost: Callable[[], None]) -> None:
+    def __init__(
+        self, process: ManagerProcess, peer: Peer, push: Callable[[Message], None], lost: Callable[[], None]
+    ) -> None:
         self._process, self.peer, self._push, self.lost = process, peer, push, lost
         self._asked: dict[int, asyncio.Future[Message]] = {}
         self._request = 0
@@ -109,7 +111,11 @@ class LocalDesk:
     async def allocator_line(self, hello: Hello, push: Callable[[Message], None], lost: Callable[[], None]) -> Line:
         up = asyncio.Event()
         dialler = Dialler(
-            self._process.config.allocator, lambda: hello, lambda request, message: line.deliver(request, message, push), up.set, lost
+            self._process.config.allocator,
+            lambda: hello,
+            lambda request, message: line.deliver(request, message, push),
+            up.set,
+            lost,
         )
         line = AllocatorLine(dialler)
         dialler.start()

@@ -64,7 +64,9 @@ def encode_row(record: r.Record) -> tuple[str, int, bytes]:
 def decode_row(row: Row) -> r.Record:
     """Raises StorageCorrupt for a version or a tag this release does not know."""
     if row.version != r.VERSION:
-        raise StorageCorrupt(f"row {row.position} has version {row.version}; this release reads {r.VERSION}", hint="upgrade step by step")
+        raise StorageCorrupt(
+            f"row {row.position} has version {row.version}; this release reads {r.VERSION}", hint="upgrade step by step"
+        )
     try:
         return r.decode_record(row.body)
     except msgspec.DecodeError as error:
@@ -202,7 +204,9 @@ class ManagerProcess(Handler):
             self.logs.write(message)  # type: ignore[arg-type]
         elif self.sealed and kind not in READS:
             full = self.reactor.core.storage
-            self._send(Send(peer, m.Failure("storage_full", full, "free some space; the engine goes on by itself"), request, 0))
+            self._send(
+                Send(peer, m.Failure("storage_full", full, "free some space; the engine goes on by itself"), request, 0)
+            )
             return
         self.driver.handle(Received(peer, request, message))
 

@@ -31,7 +31,9 @@ def runtime_root() -> Path:
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = root.lstat()
     if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
-        raise PermissionDenied(f"{root} belongs to somebody else", hint="set XDG_RUNTIME_DIR to a directory of your own")
+        raise PermissionDenied(
+            f"{root} belongs to somebody else", hint="set XDG_RUNTIME_DIR to a directory of your own"
+        )
     if found.st_mode & 0o077:
         root.chmod(0o700)
     return root

@@ -77,7 +77,9 @@ class Client:
             info = self._ask(m.GetSession(chosen), m.SessionInfo)
         return Session(self.link, info, owned=not detached)
 
-    def _spec(self, application: str, *, resources: str | Mapping[str, int] | None, common_data: bytes | None, **more: Any) -> m.SessionSpec:
+    def _spec(
+        self, application: str, *, resources: str | Mapping[str, int] | None, common_data: bytes | None, **more: Any
+    ) -> m.SessionSpec:
         if common_data is not None and not isinstance(common_data, bytes):
             raise InvalidArgument(f"common_data is bytes or None, not {type(common_data).__name__}")
         for key in ("priority", "min_instances", "max_instances", "retries"):
@@ -196,5 +198,3 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client {self.endpoint}>"
-
-

@@ -38,14 +38,17 @@ def common_data() -> bytes:
     return json.dumps({"python": PYTHON, "path": here()}).encode()
 
 
-def pickle_function(function: Callable[..., Any], retry_on: tuple[type[BaseException], ...] | None = None) -> tuple[bytes, bytes]:
+def pickle_function(
+    function: Callable[..., Any], retry_on: tuple[type[BaseException], ...] | None = None
+) -> tuple[bytes, bytes]:
     """(digest, pickle). Raises Unpicklable with what stands in the way."""
     try:
         blob = cloudpickle.dumps((function, retry_on))
     except Exception as error:
         name = getattr(function, "__qualname__", repr(function))
         raise Unpicklable(
-            f"function {name} cannot be pickled: {error}", hint="open files, locks and connections inside the function, not outside"
+            f"function {name} cannot be pickled: {error}",
+            hint="open files, locks and connections inside the function, not outside",
         ) from error
     return hashlib.blake2b(blob, digest_size=16).digest(), blob
 

@@ -39,7 +39,9 @@ class InlineSession:
         try:
             future.set_result(self.service.on_task_invoke(ctx))
         except Exception as error:
-            failed = TaskFailed(f"{type(error).__name__}: {error}", session=self.id, no=self.count, kind=type(error).__name__)
+            failed = TaskFailed(
+                f"{type(error).__name__}: {error}", session=self.id, no=self.count, kind=type(error).__name__
+            )
             failed.__cause__ = error
             future.set_exception(failed)
         finally:
@@ -73,7 +75,16 @@ class InlineClient(Client):
         self.endpoint, self.private = "inline", None
         self.apps: dict[str, AppSpec] = {}
 
-    def register(self, name: str, spec: AppSpec | None = None, *, service: str | None = None, path: str = ".", if_absent: bool = False, **_: Any) -> None:  # type: ignore[override]  # noqa: E501
+    def register(
+        self,
+        name: str,
+        spec: AppSpec | None = None,
+        *,
+        service: str | None = None,
+        path: str = ".",
+        if_absent: bool = False,
+        **_: Any,
+    ) -> None:  # type: ignore[override]  # noqa: E501
         if name in self.apps and not if_absent:
             raise AlreadyExists(f"application {name} already exists")
         self.apps[name] = spec or AppSpec(environments={"FLAME_SERVICE": service or "", "FLAME_SERVICE_PATH": path})
@@ -84,11 +95,15 @@ class InlineClient(Client):
         spec = self.apps.get(app)
         target = spec.environments.get("FLAME_SERVICE", "") if spec else _BUILT_IN.get(app, "")
         if not target:
-            raise NotFound(f"application {app!r} not found here", hint="FLAME_SYNC=1 runs services that this process registered")
+            raise NotFound(
+                f"application {app!r} not found here", hint="FLAME_SYNC=1 runs services that this process registered"
+            )
         path = spec.environments.get("FLAME_SERVICE_PATH", ".") if spec else "."
         if path not in sys.path:
             sys.path.insert(0, path)
         module, _, name = target.partition(":")
-        return InlineSession(id or session_id(app, secrets.randbelow), app, getattr(importlib.import_module(module), name)(), common_data)
+        return InlineSession(
+            id or session_id(app, secrets.randbelow), app, getattr(importlib.import_module(module), name)(), common_data
+        )
 
     def close(self) -> None: ...

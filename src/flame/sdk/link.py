@@ -45,7 +45,9 @@ _READ = 1 << 18
 class Link:
     """Connection `peer` over `address`. `alive`: for private clusters, does the supervisor still run?"""
 
-    def __init__(self, address: Address, peer: ClientPeer, alive: Callable[[], bool] = lambda: True, reconnect: float = RECONNECT) -> None:
+    def __init__(
+        self, address: Address, peer: ClientPeer, alive: Callable[[], bool] = lambda: True, reconnect: float = RECONNECT
+    ) -> None:
         self.address, self.peer, self.alive, self.reconnect_for = address, peer, alive, reconnect
         self.welcome: m.Welcome | None = None
         self.lock = threading.RLock()
@@ -236,7 +238,9 @@ class Link:
         sock = self._sock
         assert sock is not None
         try:
-            readable, _, _ = select.select((sock, self._wake_r), (sock,) if want_write else (), (), RETRY if self._again else None)
+            readable, _, _ = select.select(
+                (sock, self._wake_r), (sock,) if want_write else (), (), RETRY if self._again else None
+            )
         except (OSError, ValueError):
             readable = [sock]
         self.idle = False
@@ -341,7 +345,9 @@ class Link:
 
         return resolve
 
-    def _resolve_mixed(self, session: str, futures: Sequence[Any], codes: bytes, payloads: Sequence[bytes | None], first: int) -> None:
+    def _resolve_mixed(
+        self, session: str, futures: Sequence[Any], codes: bytes, payloads: Sequence[bytes | None], first: int
+    ) -> None:
         for i, future in enumerate(futures):
             code = codes[i]
             if code == ResultCode.SUCCEED:
@@ -373,7 +379,9 @@ class Link:
         try:
             self._greet(connect(self.address, timeout=10))
         except OSError as error:
-            raise Unavailable(f"no cluster answers at {self.address}: {error.strerror or error}", hint="is it running? `flame status`") from None
+            raise Unavailable(
+                f"no cluster answers at {self.address}: {error.strerror or error}", hint="is it running? `flame status`"
+            ) from None
 
     def _greet(self, sock: socket.socket) -> None:
         """Hello and Welcome, blocking."""
@@ -473,5 +481,3 @@ def print_line(line: m.LogLine) -> None:
     stream = sys.stderr if line.stream == "err" else sys.stdout
     with contextlib.suppress(Exception):
         print(f"[{line.session}/{line.no}] {line.text}", file=stream, flush=True)
-
-

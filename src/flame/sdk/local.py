@@ -129,7 +129,11 @@ class PrivateCluster:
             os.close(self._report_w)
             self._report_w = -1
         raw = self._read_report()
-        found = json.loads(raw) if raw.strip() else {"error": {"code": "internal", "message": "the private cluster did not start", "hint": ""}}
+        found = (
+            json.loads(raw)
+            if raw.strip()
+            else {"error": {"code": "internal", "message": "the private cluster did not start", "hint": ""}}
+        )
         if "run" in found:
             return parse(found["run"]["endpoint"])
         error = found["error"]

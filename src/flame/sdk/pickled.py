@@ -42,7 +42,9 @@ def check_python(theirs: str) -> None:
 def class_app(service: type[FlameService]) -> tuple[str, AppSpec]:
     """(name, spec) of a service class: `<module>.<class>-<hash>`. Raises Unpicklable, InvalidArgument."""
     if not isinstance(service, type) or not callable(getattr(service, "on_task_invoke", None)):
-        raise InvalidArgument(f"{service!r} is no service class", hint="derive from flame.FlameService, or name a registered application")
+        raise InvalidArgument(
+            f"{service!r} is no service class", hint="derive from flame.FlameService, or name a registered application"
+        )
     try:
         pickled = cloudpickle.dumps(service)
     except Exception as error:

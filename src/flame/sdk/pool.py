@@ -103,7 +103,14 @@ class FlameExecutor(concurrent.futures.Executor):
             self._known[fn] = digest
         return digest
 
-    def map(self, fn: Callable[..., Any], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1, **more: Any) -> Iterator[Any]:  # type: ignore[override]  # noqa: E501
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        **more: Any,
+    ) -> Iterator[Any]:  # type: ignore[override]  # noqa: E501
         """As the standard library's. `chunksize` is not needed: tasks travel in frames anyway."""
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")

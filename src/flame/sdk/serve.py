@@ -28,7 +28,9 @@ def run(service: FlameService) -> None:
 
     from flame.wire.v1 import shim_pb2_grpc
 
-    server = grpc.server(futures.ThreadPoolExecutor(4), options=(("grpc.max_receive_message_length", 64 * 1024 * 1024),))
+    server = grpc.server(
+        futures.ThreadPoolExecutor(4), options=(("grpc.max_receive_message_length", 64 * 1024 * 1024),)
+    )
     shim_pb2_grpc.add_InstanceServicer_to_server(_instance(service), server)
     server.add_insecure_port(f"unix://{endpoint}")
     server.start()
@@ -48,7 +50,9 @@ def _instance(service: FlameService) -> Any:
         def OnSessionEnter(self, request: Any, context: Any) -> Any:  # noqa: N802
             app = request.application
             common = request.common_data if request.HasField("common_data") else None
-            self.session = SessionContext(request.session_id, app.name, common, AppSpec(shim=app.shim, command=app.command))
+            self.session = SessionContext(
+                request.session_id, app.name, common, AppSpec(shim=app.shim, command=app.command)
+            )
             return self._guard(types_pb2.Result, lambda: service.on_session_enter(self.session))  # type: ignore[arg-type]
 
         def OnTaskInvoke(self, request: Any, context: Any) -> Any:  # noqa: N802

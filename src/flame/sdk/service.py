@@ -25,7 +25,12 @@ class SessionContext:
     __slots__ = ("application", "common_data", "resources", "session_id", "spec")
 
     def __init__(
-        self, session_id: str, application: str, common_data: bytes | None, spec: AppSpec | None = None, resources: Any = None
+        self,
+        session_id: str,
+        application: str,
+        common_data: bytes | None,
+        spec: AppSpec | None = None,
+        resources: Any = None,
     ) -> None:
         self.session_id, self.application, self.common_data = session_id, application, common_data
         self.spec, self.resources = spec, dict(resources or {})
@@ -39,8 +44,16 @@ class TaskContext:
 
     __slots__ = ("_cancelled", "attempt", "input", "session", "task_no")
 
-    def __init__(self, task_no: int, attempt: int, input: bytes | None, session: SessionContext, cancelled: Any = None) -> None:
-        self.task_no, self.attempt, self.input, self.session, self._cancelled = task_no, attempt, input, session, cancelled
+    def __init__(
+        self, task_no: int, attempt: int, input: bytes | None, session: SessionContext, cancelled: Any = None
+    ) -> None:
+        self.task_no, self.attempt, self.input, self.session, self._cancelled = (
+            task_no,
+            attempt,
+            input,
+            session,
+            cancelled,
+        )
 
     @property
     def task_id(self) -> str:

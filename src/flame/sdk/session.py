@@ -63,7 +63,13 @@ class Session:
             link.check()
         # Future(self), written out: this is the hot path, a call costs as much as the rest.
         future = _new(Future)
-        future._state, future._cond, future._exception, future._result, future._session = PENDING, None, None, input, self
+        future._state, future._cond, future._exception, future._result, future._session = (
+            PENDING,
+            None,
+            None,
+            input,
+            self,
+        )
         self._queue.append(future)
         self._since += 1
         if link.idle:
@@ -72,7 +78,9 @@ class Session:
             self._push()
         return future
 
-    def submit(self, input: bytes | None, *, retries: int = -1, timeout: float = -1.0, wait_timeout: float = -1.0) -> Future:
+    def submit(
+        self, input: bytes | None, *, retries: int = -1, timeout: float = -1.0, wait_timeout: float = -1.0
+    ) -> Future:
         """`run` with options of this task: retries after the first attempt, seconds it may run, seconds it may wait; -1: as the session says."""
         options = (retries, timeout, wait_timeout)
         if options == DEFAULT and not self._window.options:
@@ -122,7 +130,9 @@ class Session:
     def _wait_for_room(self, there_is: Callable[[], bool]) -> None:
         link = self.link
         if link.in_callback:
-            raise WouldBlock(f"the submit window of session {self.id} is full", hint="submit from another thread than the callback's")
+            raise WouldBlock(
+                f"the submit window of session {self.id} is full", hint="submit from another thread than the callback's"
+            )
         with link.room:
             while not there_is():
                 link.check()
@@ -133,9 +143,14 @@ class Session:
         if isinstance(input, bytearray | memoryview):
             input = bytes(input)
         if not isinstance(input, bytes):
-            raise InvalidArgument(f"a task's input is bytes or None, not {type(input).__name__}", hint="pickle it, or use @flame.task")
+            raise InvalidArgument(
+                f"a task's input is bytes or None, not {type(input).__name__}", hint="pickle it, or use @flame.task"
+            )
         if len(input) > MAX_PAYLOAD:
-            raise PayloadTooLarge(f"an input of {len(input):,} bytes; at most {MAX_PAYLOAD:,}", hint="write it to a file and pass the path")
+            raise PayloadTooLarge(
+                f"an input of {len(input):,} bytes; at most {MAX_PAYLOAD:,}",
+                hint="write it to a file and pass the path",
+            )
         window = self._window
 
         def held() -> int:
@@ -154,7 +169,10 @@ class Session:
         """Wait until everything submitted so far is acknowledged (committed). Raises TimeoutError."""
         link, window = self.link, self._window
         with link.room:
-            if not link.room.wait_for(lambda: (not window.queue and not window.unacked) or link.broken is not None or link.wake() is not None, timeout):  # noqa: E501
+            if not link.room.wait_for(
+                lambda: (not window.queue and not window.unacked) or link.broken is not None or link.wake() is not None,
+                timeout,
+            ):  # noqa: E501
                 raise TimeoutError(f"session {self.id}: not everything was acknowledged within {timeout:g} s")
         link.check()
 
@@ -167,7 +185,14 @@ class Session:
             future.cancel(kill=True)
             raise
 
-    def map(self, inputs: Iterable[bytes | None], *, ordered: bool = True, window: int = 100_000, timeout: float | None = None) -> Iterator[Any]:
+    def map(
+        self,
+        inputs: Iterable[bytes | None],
+        *,
+        ordered: bool = True,
+        window: int = 100_000,
+        timeout: float | None = None,
+    ) -> Iterator[Any]:
         """Outputs of one task per input, in order or as they come. At most `window` tasks are out at once; the iterable is read as results are
         taken. Leaving the loop early, or Ctrl-C, cancels the rest. Raises what the first failed task raised."""
         if window < 1:
@@ -262,7 +287,9 @@ class Session:
             numbers = [t for t in tasks if isinstance(t, int)]
             with self.link.lock:
                 for waiting in self._window.waiting:
-                    numbers += [waiting.first + i for i, t in enumerate(waiting.tickets) if t is not None and id(t) in wanted]
+                    numbers += [
+                        waiting.first + i for i, t in enumerate(waiting.tickets) if t is not None and id(t) in wanted
+                    ]
             for no in sorted(numbers):
                 if runs and runs[-2] + runs[-1] == no:
                     runs[-1] += 1

@@ -1,10 +1,10 @@
 """`@flame.task`: plain Python functions as tasks.
 
-    @flame.task(retries=2)
-    def simulate(seed): ...
+@flame.task(retries=2)
+def simulate(seed): ...
 
-    future = simulate.submit(7)
-    for value in simulate.map(range(10_000)): ...
+future = simulate.submit(7)
+for value in simulate.map(range(10_000)): ...
 """
 
 from __future__ import annotations
@@ -103,7 +103,11 @@ def function_session(client: Any, resources: dict[str, int]) -> FunctionSession:
         if found is not None and not found._closed and not found.link.closed:
             return found
         context = current.session
-        if context is not None and context.application == functions.APP and (not resources or resources == context.resources):
+        if (
+            context is not None
+            and context.application == functions.APP
+            and (not resources or resources == context.resources)
+        ):
             info = client.open_session(context.session_id).info
             session = FunctionSession(client.link, info, owned=False)
         else:
@@ -238,7 +242,9 @@ class Task:
                 state["left"] -= 1
                 if state["left"]:
                     return
-            threading.Thread(target=go, daemon=True).start() if session.link.in_callback and self._pickled is None else go()
+            threading.Thread(
+                target=go, daemon=True
+            ).start() if session.link.in_callback and self._pickled is None else go()
 
         def go() -> None:
             try:
@@ -255,14 +261,18 @@ class Task:
             future.add_done_callback(ready)
         return promise
 
-    def map(self, *iterables: Iterable[Any], ordered: bool = True, window: int = 50_000, timeout: float | None = None) -> Iterator[Any]:
+    def map(
+        self, *iterables: Iterable[Any], ordered: bool = True, window: int = 50_000, timeout: float | None = None
+    ) -> Iterator[Any]:
         """Values of one call per item (zip of several iterables), in order or as they come; at most `window` calls are out at once. Leaving
         the loop early, or Ctrl-C, cancels the rest."""
         if os.environ.get("FLAME_SYNC") == "1":
             return map(self.function, *iterables)
         return self._map(zip(*iterables, strict=False), ordered, window, timeout)
 
-    def _map(self, calls: Iterator[tuple[Any, ...]], ordered: bool, window: int, timeout: float | None) -> Iterator[Any]:
+    def _map(
+        self, calls: Iterator[tuple[Any, ...]], ordered: bool, window: int, timeout: float | None
+    ) -> Iterator[Any]:
         from concurrent.futures import FIRST_COMPLETED, wait
 
         session = self._session()
@@ -355,7 +365,15 @@ def task(
     cpu, gpu: of one executor (fractions allowed); mem: such as "1g" (None: not counted); retries: attempts after the first failed one;
     timeout: seconds one call may run; retry_on: exceptions worth another attempt (None: all); client: None = the default one.
     """
-    options = {"cpu": cpu, "gpu": gpu, "mem": mem, "retries": retries, "timeout": timeout, "retry_on": retry_on, "client": client}
+    options = {
+        "cpu": cpu,
+        "gpu": gpu,
+        "mem": mem,
+        "retries": retries,
+        "timeout": timeout,
+        "retry_on": retry_on,
+        "client": client,
+    }
     if function is not None:
         if not callable(function):
             raise InvalidArgument(f"@flame.task wants a function, not {type(function).__name__}")

@@ -92,7 +92,9 @@ def listen(address: Address) -> socket.socket:
             sock.bind((address.host, address.port))
         except OSError as error:
             sock.close()
-            raise PortTaken(f"cannot listen on {address}: {error.strerror}", hint="choose another port, or 0 for a free one") from None
+            raise PortTaken(
+                f"cannot listen on {address}: {error.strerror}", hint="choose another port, or 0 for a free one"
+            ) from None
     sock.listen(1024)
     sock.setblocking(False)
     return sock

@@ -96,7 +96,13 @@ class Connection:
             return
         if self.token and message.role != "executor" and not hmac.compare_digest(message.token, self.token):
             said = "no token" if not message.token else "a wrong token"
-            self._answer(Failure("unauthenticated", f"TCP connections want the cluster's token; {said} came", "FLAME_TOKEN_FILE names it"))
+            self._answer(
+                Failure(
+                    "unauthenticated",
+                    f"TCP connections want the cluster's token; {said} came",
+                    "FLAME_TOKEN_FILE names it",
+                )
+            )
             return
         self._timer.cancel()
         self.hello = message

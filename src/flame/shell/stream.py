@@ -24,7 +24,11 @@ class Stream:
     """One connected socket. `data`: bytes that came; `ended`: the other side is gone (once); `choked`: see the water marks."""
 
     def __init__(
-        self, sock: socket.socket, data: Callable[[bytes], None], ended: Callable[[], None], choked: Callable[[bool], None]
+        self,
+        sock: socket.socket,
+        data: Callable[[bytes], None],
+        ended: Callable[[], None],
+        choked: Callable[[bool], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.sock = sock

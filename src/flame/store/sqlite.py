@@ -53,7 +53,8 @@ class SqliteStore:
         self._lock = hold_lock(self.path.with_suffix(".lock"))
         if self._lock is None:
             raise DataDirLocked(
-                f"{self.path.parent} is used by another cluster", hint="stop it with `flame down`, or choose another --data-dir"
+                f"{self.path.parent} is used by another cluster",
+                hint="stop it with `flame down`, or choose another --data-dir",
             )
         try:
             return self._open(new_history)
@@ -69,7 +70,9 @@ class SqliteStore:
         self._writer.executescript(_SCHEMA)
         meta = dict(self._writer.execute("SELECT key, value FROM meta"))
         if int(meta.get("format", FORMAT)) != FORMAT:
-            raise StorageRefused(f"{self.path} has format {meta['format']}; this release reads {FORMAT}", hint="upgrade step by step")
+            raise StorageRefused(
+                f"{self.path} has format {meta['format']}; this release reads {FORMAT}", hint="upgrade step by step"
+            )
         boot = boot_id()
         unclean = meta.get("boot", boot) != boot and meta.get("clean") == "0"
         lost = unclean and meta.get("durability") == "process"
@@ -101,7 +104,9 @@ class SqliteStore:
             if not reserve.exists():
                 fd = os.open(reserve, os.O_CREAT | os.O_WRONLY, 0o600)
                 try:
-                    os.posix_fallocate(fd, 0, RESERVE_BYTES) if hasattr(os, "posix_fallocate") else os.truncate(fd, RESERVE_BYTES)
+                    os.posix_fallocate(fd, 0, RESERVE_BYTES) if hasattr(os, "posix_fallocate") else os.truncate(
+                        fd, RESERVE_BYTES
+                    )
                 finally:
                     os.close(fd)
 
@@ -171,7 +176,8 @@ class SqliteStore:
             writer.execute("BEGIN IMMEDIATE")
             self._fence(writer)
             writer.executemany(
-                "INSERT INTO journal VALUES (?, ?, ?, ?, ?)", [(r.position, r.session, r.version, r.checksum, r.body) for r in rows]
+                "INSERT INTO journal VALUES (?, ?, ?, ?, ?)",
+                [(r.position, r.session, r.version, r.checksum, r.body) for r in rows],
             )
             writer.execute("COMMIT")
         except (sqlite3.DatabaseError, Fenced) as error:
@@ -206,7 +212,10 @@ class SqliteStore:
             self._fence(writer)
             writer.execute("DELETE FROM snapshot")
             numbered = [Row(seq, "", r.version, r.body) for seq, r in enumerate(rows, 1)]
-            writer.executemany("INSERT INTO snapshot VALUES (?, ?, ?, ?)", [(r.position, r.version, r.checksum, r.body) for r in numbered])
+            writer.executemany(
+                "INSERT INTO snapshot VALUES (?, ?, ?, ?)",
+                [(r.position, r.version, r.checksum, r.body) for r in numbered],
+            )
             writer.execute("INSERT OR REPLACE INTO meta VALUES ('snapshot', ?)", (str(position),))
             writer.execute("DELETE FROM journal WHERE position <= ? AND session = ''", (position,))
             writer.executemany("DELETE FROM journal WHERE session = ? AND session <> '' AND position < ?", gone)

@@ -1,7 +1,7 @@
 """A real cluster of real processes for a test: in a temporary directory, gone when the test is, even if the test is killed.
 
-    with LocalCluster() as cluster, cluster.connect() as client:
-        ...
+with LocalCluster() as cluster, cluster.connect() as client:
+    ...
 """
 
 from __future__ import annotations
@@ -32,7 +32,12 @@ class LocalCluster:
     def __init__(self, data_dir: Path | None = None, **options: Any) -> None:
         self._own = data_dir is None
         self.data_dir = data_dir or Path(tempfile.mkdtemp(prefix="flame-test-"))
-        self._options = {"data_dir": str(self.data_dir), "durability": "process", "private": True, "cpus": 4.0} | options
+        self._options = {
+            "data_dir": str(self.data_dir),
+            "durability": "process",
+            "private": True,
+            "cpus": 4.0,
+        } | options
         self._process: PrivateCluster | None = None
 
     def start(self) -> LocalCluster:

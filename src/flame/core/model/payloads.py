@@ -89,7 +89,9 @@ class Column:
         # Equal lengths are the common case of short tasks: no table of ends then.
         same = first != ABSENT and lengths == lengths[:4] * count
         self._size = first if same else -1
-        self._ends: Sequence[int] = () if same else array("Q", accumulate(0 if n == ABSENT else n for n in self.lengths))
+        self._ends: Sequence[int] = (
+            () if same else array("Q", accumulate(0 if n == ABSENT else n for n in self.lengths))
+        )
 
     def __getitem__(self, index: int) -> bytes | None:
         if self._size >= 0:

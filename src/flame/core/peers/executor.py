@@ -25,7 +25,15 @@ class Batch:
     __slots__ = ("base", "end", "epoch", "lease", "attempt", "next", "payloads", "timeout")  # noqa: RUF023
 
     def __init__(
-        self, first: int, count: int, epoch: int, lease: int, attempt: int, payloads: list[bytes | None], base: int, timeout: float
+        self,
+        first: int,
+        count: int,
+        epoch: int,
+        lease: int,
+        attempt: int,
+        payloads: list[bytes | None],
+        base: int,
+        timeout: float,
     ) -> None:
         self.next, self.end = first, first + count
         self.epoch, self.lease, self.attempt = epoch, lease, attempt
@@ -138,7 +146,11 @@ class ExecutorPeer:
         it = iter(message.runs)
         for first, count, epoch, lease, attempt in zip(it, it, it, it, it, strict=True):
             for batch in self.batches:
-                if (batch.epoch, batch.lease) == (epoch, lease) and batch.end == first + count and batch.next < batch.end:
+                if (
+                    (batch.epoch, batch.lease) == (epoch, lease)
+                    and batch.end == first + count
+                    and batch.next < batch.end
+                ):
                     low = max(batch.next, first)
                     back += (low, batch.end - low, epoch, lease, attempt)
                     batch.end = low

@@ -16,7 +16,6 @@ from flame.core.sessions.table import TaskTable
 from flame.core.sessions.views import task_info
 
 
-
 def with_table(core: Core, session: Session, then: Callable[[Session], None]) -> None:
     """Call `then` with the session, or with a stand-in that has the columns of an archived one."""
     if not session.archive:
@@ -143,7 +142,14 @@ def list_tasks(core: Core, peer: Peer, request: int, msg: m.ListTasks) -> m.Mess
             core.send(peer, m.TaskList((), 0), request)
             return
         more = end if end <= len(table) else 0
-        read_tasks(core, found, first, end, msg.payloads, lambda infos: core.send(peer, m.TaskList(tuple(infos), more), request))
+        read_tasks(
+            core,
+            found,
+            first,
+            end,
+            msg.payloads,
+            lambda infos: core.send(peer, m.TaskList(tuple(infos), more), request),
+        )
 
     with_table(core, core.session(msg.session), go)
     return None

@@ -147,7 +147,10 @@ def _take_over(
         return begin
     first = live[0][0]
     overlapping = [
-        (other, k) for other in session.executors.values() for k, h in other.handouts.items() if h.next < end and first < h.end
+        (other, k)
+        for other in session.executors.values()
+        for k, h in other.handouts.items()
+        if h.next < end and first < h.end
     ]
     if any(k >= key for _, k in overlapping):
         return begin
@@ -257,7 +260,13 @@ def bind_failed(core: Core, session: Session, executor: Executor, code: int, det
         if frame.open and by is not None and by.wants and not _others_work(session):
             for a, b in table.pending_in(frame.first, frame.end):
                 for no in range(a, b):
-                    fail(core, session, no, "service_failed", f"the service could not enter session {session.id}: {detail}")
+                    fail(
+                        core,
+                        session,
+                        no,
+                        "service_failed",
+                        f"the service could not enter session {session.id}: {detail}",
+                    )
 
 
 def _others_work(session: Session) -> bool:

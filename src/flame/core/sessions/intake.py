@@ -37,7 +37,9 @@ def open_session(core: Core, peer: Peer, request: int, msg: m.OpenSession) -> m.
     check_session_id(msg.id)
     if msg.spec.application not in core.apps:
         known = ", ".join(sorted(core.apps)) or "none"
-        raise e.NotFound(f"application {msg.spec.application!r} not found; registered: {known}", hint="`flmctl register -f app.yaml`")
+        raise e.NotFound(
+            f"application {msg.spec.application!r} not found; registered: {known}", hint="`flmctl register -f app.yaml`"
+        )
     if msg.spec.application in RESERVED_APPS:
         raise e.Unimplemented(RESERVED_APPS[msg.spec.application])
     spec = _resolved(core, msg.spec)
@@ -71,7 +73,9 @@ def _same_spec(session: Session, asked: m.SessionSpec) -> None:
         ("priority", have.priority, asked.priority),
     ):
         if mine != theirs:
-            raise e.SpecMismatch(f"session {session.id} spec mismatch: {name} differs (expected {mine}, received {theirs})")
+            raise e.SpecMismatch(
+                f"session {session.id} spec mismatch: {name} differs (expected {mine}, received {theirs})"
+            )
 
 
 def _drop_oldest(core: Core) -> None:
@@ -217,7 +221,10 @@ def archive_if_done(core: Core, session: Session) -> None:
     """A closed session whose results are delivered keeps only its totals in memory; its columns become one row."""
     if session.state != SessionState.CLOSED or session.archive or session.executors:
         return
-    if any(by.wants and by.client in core.clients and by.cursor < len(session.table.ends) for by in session.submitters.values()):
+    if any(
+        by.wants and by.client in core.clients and by.cursor < len(session.table.ends)
+        for by in session.submitters.values()
+    ):
         return
     core.persist(r.SessionArchived(save(session, columns=True)))
     session.queue.clear()
@@ -251,7 +258,9 @@ def cancel_tasks(core: Core, peer: Peer, request: int, msg: m.CancelTasks) -> m.
     running: list[int] = []
     for first, count in pairs(msg.runs):
         if first < 1 or not session.table.has(first + count - 1):
-            raise e.NotFound(f"tasks {first}..{first + count - 1} of session {session.id} not found; it has {len(session.table)}")
+            raise e.NotFound(
+                f"tasks {first}..{first + count - 1} of session {session.id} not found; it has {len(session.table)}"
+            )
         pending += session.table.pending_in(first, first + count)
         running += [no for no in session.running if first <= no < first + count]
     for a, b in pending:

@@ -13,11 +13,15 @@ def check(core: Core) -> None:
         session.table.check()
         _check_places(core, session)
         if session.state == SessionState.CLOSED:
-            assert not session.counts[PENDING] and not session.counts[RUNNING], f"{session.id} is closed with live tasks"
+            assert not session.counts[PENDING] and not session.counts[RUNNING], (
+                f"{session.id} is closed with live tasks"
+            )
         for no, holder in session.running.items():
             assert session.table.state(no) == RUNNING, f"{session.id}/{no} is in running but {session.table.state(no)}"
             assert holder in core.executors, f"{session.id}/{no} runs on {holder}, which is gone"
-        assert len(session.running) == session.counts[RUNNING], f"{session.id}: running {session.running}, counts {session.counts}"
+        assert len(session.running) == session.counts[RUNNING], (
+            f"{session.id}: running {session.running}, counts {session.counts}"
+        )
     for executor in core.executors.values():
         session_ = core.sessions.get(executor.session)
         have = sum(h.end - h.next for h in executor.handouts.values())

@@ -12,7 +12,21 @@ from typing import Any
 
 from flame.core.base.errors import FlameError, ProtocolError
 from flame.core.model import messages as m
-from flame.core.model.reactor import COMMITTED, LAZY, NOW, Close, Choked, Effect, Event, Joined, Lost, Peer, Received, Recorded, Ticked
+from flame.core.model.reactor import (
+    COMMITTED,
+    LAZY,
+    NOW,
+    Close,
+    Choked,
+    Effect,
+    Event,
+    Joined,
+    Lost,
+    Peer,
+    Received,
+    Recorded,
+    Ticked,
+)
 from flame.core.model.states import SessionState
 from flame.core.sessions import apps, archive, executors, intake, views
 from flame.core.sessions import records as r
@@ -43,7 +57,9 @@ class StorageChanged(Event):
 def _asks(text: str) -> Callable[[Core, Peer, int, Any], m.Message]:
     answers: dict[str, Callable[[Core, Any], m.Message]] = {
         "session": lambda core, msg: views.session_info(core, core.session(msg.id), events=True),
-        "sessions": lambda core, msg: m.SessionList(tuple(views.session_info(core, s, True) for s in core.sessions.values())),
+        "sessions": lambda core, msg: m.SessionList(
+            tuple(views.session_info(core, s, True) for s in core.sessions.values())
+        ),
         "apps": lambda core, msg: m.AppList(tuple(core.apps.values())),
         "nodes": lambda core, msg: m.NodeList(core.cluster.nodes),
         "executors": lambda core, msg: views.executors(core),
@@ -145,7 +161,9 @@ NEWS: dict[type[m.Message], Callable[[Core, Any], None]] = {
 class Sessions:
     """Everything known about sessions and tasks."""
 
-    def __init__(self, settings: Settings | None = None, *, address: str = "", release: str = "", durability: str = "memory") -> None:
+    def __init__(
+        self, settings: Settings | None = None, *, address: str = "", release: str = "", durability: str = "memory"
+    ) -> None:
         """address: where executors reach the plane; told to the allocator."""
         self.core = Core(settings or Settings())
         self.core.apply = apply

@@ -214,7 +214,9 @@ class TaskTable:
     def check(self) -> None:
         """Raises AssertionError when counters and states disagree."""
         for state, count in enumerate(self.counts):
-            assert self.states.count(state) == count, f"{TaskState(state).name}: counted {count}, {self.states.count(state)} are"
+            assert self.states.count(state) == count, (
+                f"{TaskState(state).name}: counted {count}, {self.states.count(state)} are"
+            )
         for frame in self.frames:
             live = sum(1 for no in range(frame.first, frame.end) if self.states[no - 1] not in TERMINAL)
             assert live == frame.open, f"frame {frame.first}: open {frame.open}, live {live}"

@@ -10,7 +10,12 @@ from flame.core.model.states import ResultCode, SessionState, TaskState
 from flame.core.sessions.state import Core, Session
 from flame.core.sessions.table import Outcome, TaskTable, pairs
 
-_WORD = {TaskState.PENDING: "Pending", TaskState.RUNNING: "Running", TaskState.SUCCEED: "Succeed", TaskState.FAILED: "Failed"}
+_WORD = {
+    TaskState.PENDING: "Pending",
+    TaskState.RUNNING: "Running",
+    TaskState.SUCCEED: "Succeed",
+    TaskState.FAILED: "Failed",
+}
 
 
 def slots(spec: m.SessionSpec, default: dict[str, int] | object) -> int:
@@ -125,7 +130,9 @@ def explain(core: Core, object: str) -> m.Explanation:
         text = f"{counts[0]:,} tasks pending, {counts[1]:,} running, {bound} executors at work"
         reasons.append(m.EventInfo(0, text, at, "Progress"))
     if session.adopt_until:
-        reasons.append(m.EventInfo(0, "the session manager restarted and waits for executors to come back", at, "Adopting"))
+        reasons.append(
+            m.EventInfo(0, "the session manager restarted and waits for executors to come back", at, "Adopting")
+        )
     if core.allocator is None:
         reasons.append(m.EventInfo(0, "the allocator is not connected: no executor can be placed", at, "NoAllocator"))
     if core.storage != "ok":
@@ -140,20 +147,31 @@ def _explain_task(core: Core, session: Session, no: int, at: float) -> tuple[m.E
 
     if session.archive or not session.table.has(no):
         if session.archive:
-            return (m.EventInfo(0, f"session {session.id} is closed; `flmctl view -s {session.id} -t {no}` shows the task", at, "Closed"),)
+            return (
+                m.EventInfo(
+                    0,
+                    f"session {session.id} is closed; `flmctl view -s {session.id} -t {no}` shows the task",
+                    at,
+                    "Closed",
+                ),
+            )
         raise NotFound(f"task {no} of session {session.id} not found")
     state = TaskState(session.table.state(no))
-    holder = next(
-        (e for e in session.executors.values() for h in e.handouts.values() if h.next <= no < h.end), None
-    )
+    holder = next((e for e in session.executors.values() for h in e.handouts.values() if h.next <= no < h.end), None)
     if state == TaskState.RUNNING:
         text, reason = f"runs on executor {session.running.get(no, '?')}", "Running"
     elif state != TaskState.PENDING:
         text, reason = f"ended: {state.name.capitalize()}", "Ended"
     elif holder is not None:
-        text, reason = f"handed to executor {holder.id}, {holder.outstanding} tasks there, not reported started", "HandedOut"
+        text, reason = (
+            f"handed to executor {holder.id}, {holder.outstanding} tasks there, not reported started",
+            "HandedOut",
+        )
     elif no in session.delayed:
-        text, reason = f"attempt {session.table.attempt(no)} begins in {max(0.0, session.delayed[no] - at):.1f} s", "Backoff"
+        text, reason = (
+            f"attempt {session.table.attempt(no)} begins in {max(0.0, session.delayed[no] - at):.1f} s",
+            "Backoff",
+        )
     else:
         text, reason = f"one of {session.queued:,} tasks in the queue of {session.id}", "Queued"
     return (m.EventInfo(0, f"task {no}: {text}", at, reason), *(session.reasons if reason == "Queued" else ()))
