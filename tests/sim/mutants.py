@@ -422,8 +422,10 @@ def bring_back_the_dead():
     real = allocator_nodes.adopt
 
     def adopt(book, placed, node):
-        book.gone.pop(placed.id, None)
+        gone = book.gone.pop(placed.id, None)
         real(book, placed, node)
+        if gone is not None:
+            book.gone[placed.id] = gone
 
     with replaced(allocator_nodes, "adopt", adopt):
         yield

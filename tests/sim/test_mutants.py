@@ -9,7 +9,6 @@ HIDDEN = (
     "adopt_over_attempts",
     "adopt_what_was_never_committed",
     "adopt_without_the_highest_lease",
-    "bring_back_the_dead",
     "ignore_early_results",
     "lose_attempts_in_a_snapshot",
 )
