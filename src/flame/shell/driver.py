@@ -1,7 +1,7 @@
 """Runs a reactor: apply -> journal -> tell.
 
-Events are applied the moment they arrive. What they persist joins the open batch; sends that promise something wait for the batch to be committed;
-hand-outs leave at once. While one batch is being committed the next one fills: group commit without a timer.
+Events are applied the moment they arrive. What they persist joins the open batch; sends that promise something wait for the batch to be
+committed; hand-outs leave at once. While one batch is being committed the next one fills: group commit without a timer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger("flame.driver")
 INLINE_BYTES = 64 * 1024
 """Under `process` durability a batch up to this size is committed in the loop: cheaper than a thread switch."""
 LAZY_COMMIT = 0.001
-"""Seconds after which a batch is committed that nobody waits for. So a lone short task has one commit: its submit and its result share it."""
+"""Seconds after which a batch is committed that nobody waits for: the submit and the result of a lone short task share one commit."""
 PROBE_EVERY = 0.25
 """Seconds between attempts to write again after the store was full."""
 
@@ -125,7 +125,13 @@ class Driver:
             self._open.rows.append(row)
             self._open.bytes += len(body)
         if self._lazy is None and not self._busy:
-            self._lazy = self.loop.call_later(LAZY_COMMIT, self._urge)
+            self._lazy = self.loop.call_later(LAZY_COMMIT, self._commit_lazily)
+
+    def _commit_lazily(self) -> None:
+        """Never cancelled and armed anew for every task: at most one timer a millisecond."""
+        self._lazy = None
+        if self._open.rows:
+            self._urge()
 
     def _urge(self) -> None:
         """Somebody waits for the open batch: commit it now, or right behind the one in flight."""
@@ -151,9 +157,6 @@ class Driver:
 
     def _commit(self) -> None:
         """Start a commit of the open batch: here, or in the writer's thread."""
-        if self._lazy is not None:
-            self._lazy.cancel()
-            self._lazy = None
         if self._stopped:
             return
         if not self._open.rows:
@@ -209,7 +212,8 @@ class Driver:
             return
         self._busy = False
         if self._open.rows:
-            self._lazy = self.loop.call_later(LAZY_COMMIT, self._urge)
+            if self._lazy is None:
+                self._lazy = self.loop.call_later(LAZY_COMMIT, self._commit_lazily)
             return
         waiting, self._open.sends = self._open.sends, []
         for send in waiting:

@@ -45,7 +45,9 @@ class Connection:
 
     def __init__(self, plane: Plane, sock: socket.socket, token: str) -> None:
         self.plane, self.token = plane, token
-        self.peer: Peer = 0
+        #: given in the order of acceptance: of two connections of one peer the later one counts
+        self.peer: Peer = plane.number()
+        self.joined = False
         self.hello: Hello | None = None
         self._deframer = Deframer()
         self._held: list[bytes] = []
@@ -58,7 +60,7 @@ class Connection:
     def write(self, data: bytes, lazy: bool = False) -> None:
         if lazy:
             if not self._held:
-                self._loop.call_later(LAZY_SECONDS, self.flush)
+                self.plane.flush_later(self)
             self._held.append(data)
         elif self._held:
             self._held.append(data)
@@ -106,7 +108,8 @@ class Connection:
             return
         self._timer.cancel()
         self.hello = message
-        self.peer = self.plane.add(self)
+        self.joined = True
+        self.plane.connections[self.peer] = self
         self.plane.handler.joined(self.peer, message)
 
     def _answer(self, failure: Failure) -> None:
@@ -124,8 +127,8 @@ class Connection:
 
     def _ended(self) -> None:
         self._timer.cancel()
-        if self.peer:
-            self.plane.remove(self.peer)
+        if self.joined:
+            del self.plane.connections[self.peer]
             self.plane.handler.lost(self.peer)
 
 
@@ -147,18 +150,11 @@ class Plane:
         self.connections: dict[Peer, Connection] = {}
         self._next = first
         self._listening: list[socket.socket] = []
+        self._holding: list[Connection] = []
 
     def number(self) -> Peer:
         self._next += 1
         return self._next
-
-    def add(self, connection: Connection) -> Peer:
-        peer = self.number()
-        self.connections[peer] = connection
-        return peer
-
-    def remove(self, peer: Peer) -> None:
-        self.connections.pop(peer, None)
 
     def serve(self, sock: socket.socket, token: str = "") -> None:
         """Accept on a listening socket; with `token`, every hello must carry it."""
@@ -182,6 +178,17 @@ class Plane:
         connection = self.connections.get(peer)
         if connection is not None:
             connection.write(frame(message, request), type(message) in LAZY)
+
+    def flush_later(self, connection: Connection) -> None:
+        """One timer for all connections that hold something back."""
+        if not self._holding:
+            asyncio.get_running_loop().call_later(LAZY_SECONDS, self._flush)
+        self._holding.append(connection)
+
+    def _flush(self) -> None:
+        holding, self._holding = self._holding, []
+        for connection in holding:
+            connection.flush()
 
     def close(self, peer: Peer) -> None:
         connection = self.connections.get(peer)

@@ -1,7 +1,7 @@
 """A byte stream on the event loop, written without delay.
 
-Transports of event loops gather writes until the end of an iteration; here a hand-out must be on its way before the commit that follows it in
-the same iteration. So: a raw socket, `add_reader`, and `send` at once.
+Transports of event loops gather writes until the end of an iteration; here a hand-out must be on its way before the commit that follows
+it in the same iteration. So: a raw socket, `add_reader`, and `send` at once.
 """
 
 from __future__ import annotations

@@ -45,8 +45,8 @@ class Store(Protocol):
     """memory, process or power."""
 
     def open(self, new_history: str) -> Opened:
-        """Take the store: raises DataDirLocked, StorageRefused, StorageCorrupt. Raises the epoch. `new_history` becomes the history id of a new
-        store, and of one that lost rows."""
+        """Take the store: raises DataDirLocked, StorageRefused, StorageCorrupt. Raises the epoch. `new_history` becomes the history id of
+        a new store, and of one that lost rows."""
 
     def snapshot(self) -> tuple[int, Iterator[Row]]:
         """Position the snapshot covers (0: none), and its rows in order. Raises StorageCorrupt at a bad row."""

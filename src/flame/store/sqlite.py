@@ -22,13 +22,14 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS journal (
     position INTEGER PRIMARY KEY, session TEXT NOT NULL, version INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS journal_session ON journal (session, position) WHERE session <> '';
 CREATE TABLE IF NOT EXISTS snapshot (
     seq INTEGER PRIMARY KEY, version INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL);
 """
 _FULL = ("database or disk is full", "disk i/o error")
 RESERVE_BYTES = 1024 * 1024
 WAL_LIMIT = 64 * 1024 * 1024
+PAGE, PAGES_A_COMMIT = 4096, 4
+"""A commit of few rows rewrites about so many pages: the ends of the journal and of its index."""
 
 
 class SqliteStore:
@@ -41,6 +42,9 @@ class SqliteStore:
         self._lock: int | None = None
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
+        self._checker: sqlite3.Connection | None = None
+        #: bytes in the WAL since the last checkpoint, about
+        self._unchecked = 0
         self._reading = threading.Lock()
         self._epoch = 0
         self._wal = Path(f"{path}-wal")
@@ -85,7 +89,7 @@ class SqliteStore:
         self._writer.execute("BEGIN IMMEDIATE")
         self._writer.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", now.items())
         self._writer.execute("COMMIT")
-        self._reader = self._connect()
+        self._reader, self._checker = self._connect(), self._connect()
         self._keep_reserve()
         return Opened(self._epoch, history, lost)
 
@@ -115,10 +119,10 @@ class SqliteStore:
             with contextlib.suppress(sqlite3.Error):
                 self._writer.execute("INSERT OR REPLACE INTO meta VALUES ('clean', '1')")
                 self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        for connection in (self._writer, self._reader):
+        for connection in (self._checker, self._writer, self._reader):
             if connection is not None:
                 connection.close()
-        self._writer = self._reader = None
+        self._writer = self._reader = self._checker = None
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -161,7 +165,8 @@ class SqliteStore:
                 found = self._reader.execute(query, (position,)).fetchone()
                 if found is None:
                     raise StorageCorrupt(f"row {position} of {self.path} is missing")
-                out.append(self._check(Row(*found[:3], found[4]), found[3]))
+                number, session, version, crc, body = found
+                out.append(self._check(Row(number, session, version, body), crc))
         return out
 
     def size(self) -> int:
@@ -184,7 +189,9 @@ class SqliteStore:
             with contextlib.suppress(sqlite3.Error):
                 writer.execute("ROLLBACK")
             raise (self._translate(error) if isinstance(error, sqlite3.Error) else error) from error
-        self._checkpoint()
+        self._unchecked += PAGES_A_COMMIT * PAGE + sum(len(r.body) for r in rows)
+        if self._unchecked > WAL_LIMIT:
+            self._checkpoint()
 
     def _fence(self, writer: sqlite3.Connection) -> None:
         """In the same transaction: a lock alone does not stop a process that was paused and comes back."""
@@ -193,16 +200,12 @@ class SqliteStore:
             raise Fenced(f"epoch {epoch} has taken {self.path}; this process has {self._epoch}")
 
     def _checkpoint(self) -> None:
-        """Between batches, once the WAL is large: an automatic one in the middle of a commit costs its p99."""
-        try:
-            if self._wal.stat().st_size < WAL_LIMIT:
-                return
-        except OSError:
-            return
+        """Between batches: an automatic one in the middle of a commit costs its p99. The file keeps its size, and is written from its start
+        again; so what was written since is counted, not its size."""
+        self._unchecked = 0
+        assert self._checker is not None, "open first"
         with self._reading, contextlib.suppress(sqlite3.Error):
-            connection = self._connect()
-            connection.execute("PRAGMA wal_checkpoint(RESTART)")
-            connection.close()
+            self._checker.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
 
     def save_snapshot(self, position: int, rows: Sequence[Row], gone: Sequence[tuple[str, int]]) -> None:
         writer = self._writer

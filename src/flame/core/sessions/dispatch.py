@@ -176,6 +176,7 @@ def measure(core: Core, session: Session) -> None:
             core.tell(DemandGone(session.id))
         return
     want, told = wanted(session), session.demand
+    session.peak = max(session.peak, want)
     # `idle` keeps the allocator from adding executors: it must not be left standing while tasks wait.
     if told is None or want > told.want or told.hold != session.held or (told.idle and session.queued):
         _tell_demand(core, session, want)
@@ -201,15 +202,23 @@ def settle_demand(core: Core, id: str) -> None:
     session.demand_due = False
     if session.state == SessionState.CLOSED:
         return
-    want = wanted(session)
+    # The most it wanted during the pause: one task after another is a demand of one, not of one and none in turn.
+    want, session.peak = max(session.peak, wanted(session)), wanted(session)
     if session.demand is not None and want != session.demand.want:
         _tell_demand(core, session, want)
+    waiting = want > session.peak
     for executor in session.executors.values():
-        if executor.usable and not executor.outstanding and not executor.idle_told:
-            executor.idle_told = True
-            executor.idle_since = core.now
-            core.tell(ExecutorChanged(executor.id, session.id, executor.state, idle=True))
-            core.timer(core.now + _delay(core, session), release_idle, executor.id)
+        if not executor.usable or executor.outstanding or executor.idle_told:
+            continue
+        if core.now - executor.idle_since < core.settings.idle_check * 0.9:
+            waiting = True
+            continue
+        executor.idle_told = True
+        core.tell(ExecutorChanged(executor.id, session.id, executor.state, idle=True))
+        core.timer(executor.idle_since + _delay(core, session), release_idle, executor.id)
+    if waiting:
+        session.demand_due = True
+        core.timer(core.now + core.settings.idle_check, settle_demand, session.id)
 
 
 def _delay(core: Core, session: Session) -> float:

@@ -231,6 +231,7 @@ def entered(core: Core, executor: Executor, message: m.Entered) -> None:
         if executor.state == ExecutorState.BINDING:
             executor.state = ExecutorState.UNBINDING if executor.leaving else ExecutorState.BOUND
         session.failures = 0
+        executor.idle_since = core.now
         core.tell(m.ExecutorChanged(executor.id, session.id, executor.state))
     else:
         executor.state = ExecutorState.UNBINDING

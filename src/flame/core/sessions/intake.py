@@ -175,7 +175,7 @@ def close_session(core: Core, peer: Peer, request: int, msg: m.CloseSession) -> 
         running = session.table.counts[RUNNING]
         raise e.SessionBusy(f"Cannot close session with running tasks: {running} of session {session.id} run")
     close(core, session, "drain" if msg.mode == "strict" else msg.mode)
-    if session.state == SessionState.CLOSED:
+    if session.closed is not None:
         return views.session_info(core, session)
     session.closers.append((peer, request))
     return None

@@ -193,7 +193,7 @@ AnyRecord: TypeAlias = (
 )
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(AnyRecord)
+_DECODER: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(AnyRecord)
 
 
 def encode_record(record: Record) -> bytes:

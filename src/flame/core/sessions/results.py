@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flame.core.model.reactor import LAZY
 from flame.core.model.messages import RUN, Completed, Recorded, Results, TaskChanged
 from flame.core.model.payloads import Column, failure
+from flame.core.model.reactor import LAZY
 from flame.core.model.states import ResultCode
 from flame.core.sessions import records as r
 from flame.core.sessions import views
@@ -40,6 +40,8 @@ def completed(core: Core, executor: Executor, message: Completed) -> None:
         _end(core, session, runs, message.codes, message.lengths, message.blob, message.began, message.ended)
     elif kept:
         _record_parts(core, session, kept, message)
+    if not executor.outstanding:
+        executor.idle_since = core.now
     core.touch(session)
 
 
@@ -145,7 +147,7 @@ def cancel(core: Core, session: Session, ranges: Sequence[tuple[int, int]]) -> N
     for a, b in ranges:
         for kept in (session.running, session.delayed):
             for no in [n for n in kept if a <= n < b]:
-                del kept[no]  # type: ignore[attr-defined]
+                del kept[no]
     told(core, session, runs, inputs)
 
 
@@ -220,7 +222,7 @@ def deliver(core: Core, session: Session, by: Submitter) -> None:
         if mine and not outcome.loaded:
             by.fetching = True
             cursor = by.cursor
-            core.fetch((outcome.position,), lambda rows: _fetched(core, session, by, cursor, rows[0]))
+            core.fetch((outcome.position,), lambda rows, cursor=cursor: _fetched(core, session, by, cursor, rows[0]))
             return
         if mine:
             core.send(peer, select(session.id, outcome, mine))

@@ -143,8 +143,8 @@ class Submitter:
 class Session:
     __slots__ = (
         "adopt_until", "alias", "archive", "blobs", "closed", "closers", "created", "delayed", "demand", "demand_due", "events",
-        "executors", "failures", "held", "id", "logs", "mode", "owner", "queue", "queued", "reasons", "recovered", "running", "spec",
-        "state", "submitters", "table", "totals", "watchers",
+        "executors", "failures", "held", "id", "logs", "mode", "owner", "peak", "queue", "queued", "reasons", "recovered", "running",
+        "spec", "state", "submitters", "table", "totals", "watchers",
     )  # fmt: skip
 
     def __init__(self, id: str, alias: int, spec: SessionSpec, created: float, owner: str) -> None:
@@ -176,6 +176,8 @@ class Session:
         self.closers: list[tuple[Peer, int]] = []
         self.demand: DemandChanged | None = None
         self.demand_due = False
+        #: the most executors it could have used since the demand was last looked at
+        self.peak = 0
         self.failures = 0
         self.held = False
         self.adopt_until = 0.0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from flame.core.base.errors import InvalidArgument, NotFound
 from flame.core.model import messages as m
 from flame.core.model.payloads import Column, decode_failure
-from flame.core.model.states import ResultCode, SessionState, TaskState
+from flame.core.model.states import SessionState, TaskState
 from flame.core.sessions.state import Core, Session
 from flame.core.sessions.table import Outcome, TaskTable, pairs
 
@@ -18,9 +19,8 @@ _WORD = {
 }
 
 
-def slots(spec: m.SessionSpec, default: dict[str, int] | object) -> int:
-    """The Slots column: how many times the cluster's default size one executor is."""
-    sizes = dict(default)  # type: ignore[call-overload]
+def slots(spec: m.SessionSpec, sizes: Mapping[str, int]) -> int:
+    """The Slots column: how many times the cluster's default size (`sizes`) one executor is."""
     return max((-(-need // sizes[name]) for name, need in spec.resources.items() if sizes.get(name)), default=1) or 1
 
 
@@ -118,6 +118,10 @@ def explain(core: Core, object: str) -> m.Explanation:
     session = core.session(name)
     at = core.now
     if number:
+        if not (number.isascii() and number.isdigit() and len(number) <= 18):
+            raise InvalidArgument(
+                f"{object!r} names no task: {number!r} is no number", hint="SESSION, or SESSION/TASK NUMBER"
+            )
         return m.Explanation(object, _explain_task(core, session, int(number), at))
     counts = session.counts
     reasons: list[m.EventInfo] = []
@@ -143,8 +147,6 @@ def explain(core: Core, object: str) -> m.Explanation:
 
 
 def _explain_task(core: Core, session: Session, no: int, at: float) -> tuple[m.EventInfo, ...]:
-    from flame.core.base.errors import NotFound
-
     if session.archive or not session.table.has(no):
         if session.archive:
             return (
@@ -175,6 +177,3 @@ def _explain_task(core: Core, session: Session, no: int, at: float) -> tuple[m.E
     else:
         text, reason = f"one of {session.queued:,} tasks in the queue of {session.id}", "Queued"
     return (m.EventInfo(0, f"task {no}: {text}", at, reason), *(session.reasons if reason == "Queued" else ()))
-
-
-assert ResultCode.SUCCEED == 0
