@@ -135,7 +135,7 @@ def sessions(count: int) -> dict[str, float]:
     parent = psutil.Process(peer.cluster.pid("supervisor"))
     settle(parent)
     before = len(parent.children(recursive=True))
-    for i in range(count):
+    for _ in range(count):
         begun = time.perf_counter()
         session = client.session("flmping")
         created.append(time.perf_counter() - begun)

@@ -1,6 +1,6 @@
 """The standard library's own tests of executors, run on FlameExecutor, as far as they speak of executors in general.
 
-Not run, and why: tests of worker threads and processes of the library's own pools (their names, queues, locks, `initializer`, `mp_context`).
+Not run, and why: tests of worker threads and processes of the library's own pools (names, queues, locks, `initializer`, `mp_context`).
 The test package is `libpython3.11-testsuite` on Debian; `scripts/stdlib-tests.sh` fetches it.
 """
 

@@ -1,7 +1,8 @@
 """The executor process: one connection, one session, one task at a time.
 
-The main thread reads the socket between tasks and runs the tasks. A helper thread takes over the socket only while one task runs long (20 ms):
-it reports the task as started, answers recalls, passes on cancellations. The lock is held by the main thread whenever user code is not running.
+The main thread reads the socket between tasks and runs the tasks. A helper thread takes over the socket only while one task runs long
+(20 ms): it reports the task as started, answers recalls, passes on cancellations. The lock is held by the main thread whenever user code
+is not running.
 """
 
 from __future__ import annotations
@@ -225,7 +226,7 @@ class Executor:
 
         out, err = TaskStream("out", sys.stdout, emit), TaskStream("err", sys.stderr, emit)
         self.prints = (out, err)
-        sys.stdout, sys.stderr = out, err  # type: ignore[assignment]
+        sys.stdout, sys.stderr = out, err
 
     def _run_tasks(self) -> None:
         """Until nothing is left, sending results along the way. User code runs without the lock."""
@@ -326,14 +327,13 @@ class Executor:
             with self.lock:
                 if self.serial != serial or not self.running_since:
                     return
-                if self.sock is None:
-                    if not self._reconnect_once():
-                        self.lock.release()
-                        try:
-                            time.sleep(0.02)
-                        finally:
-                            self.lock.acquire()
-                        continue
+                if self.sock is None and not self._reconnect_once():
+                    self.lock.release()
+                    try:
+                        time.sleep(0.02)
+                    finally:
+                        self.lock.acquire()
+                    continue
                 self.peer.report_started(self.running_since)
                 self.send()
                 sock = self.sock

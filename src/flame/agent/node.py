@@ -42,7 +42,7 @@ def total_memory() -> int:
 
 
 def gpus() -> list[Device]:
-    """By `CUDA_VISIBLE_DEVICES` when it is set (empty or -1: none), else what NVML finds; none without a driver or without the `gpu` extra."""
+    """By `CUDA_VISIBLE_DEVICES` when it is set (empty or -1: none), else what NVML finds; none without a driver or the `gpu` extra."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None and visible.strip() in ("", "-1"):
         return []

@@ -67,10 +67,11 @@ class Zygote:
         preload()
         gc.collect()
         gc.freeze()  # children share these pages: no collection should touch them
+        inputs: list[socket.socket | int] = [self.sock, self._wake]
         while True:
             hungry = len(self.warm) < self.pool
             # The pool is filled while nobody asks for anything: forks must not compete with a session that just begins.
-            ready = select.select((self.sock, self._wake), (), (), 0.03 if hungry else None)[0]
+            ready = select.select(inputs, (), (), 0.03 if hungry else None)[0]
             if self._wake in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake, 4096)

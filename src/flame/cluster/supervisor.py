@@ -1,7 +1,7 @@
 """The supervisor: forks allocator, manager and agent, forks again what dies, keeps run.json true.
 
-It has no event loop and no thread, so that it may fork at any time; it imports what its children need once, before the first fork. The listening
-sockets are its own: a connection made while a process restarts waits in the backlog instead of failing.
+It has no event loop and no thread, so that it may fork at any time; it imports what its children need once, before the first fork. The
+listening sockets are its own: a connection made while a process restarts waits in the backlog instead of failing.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class Supervisor:
                     os.read(self._wake, 4096)
             if self._status in ready:
                 self._read_notes()
-            if self.client in ready and not os.read(self.client, 1):  # type: ignore[arg-type]
+            if self.client in ready and not os.read(self.client, 1):
                 self.stopping = True
             if not self.stopping:
                 self._reap()
@@ -230,7 +230,8 @@ class Supervisor:
         now = time.monotonic()
         child.deaths = [t for t in child.deaths if now - t < RESTART_WINDOW] + [now]
         if len(child.deaths) > MAX_RESTARTS or self.stopping:
-            text = f"{child.name} died {len(child.deaths)} times in {RESTART_WINDOW:.0f} s; see {self.config.data_dir}/logs/{child.name}.log"
+            where = f"{self.config.data_dir}/logs/{child.name}.log"
+            text = f"{child.name} died {len(child.deaths)} times in {RESTART_WINDOW:.0f} s; see {where}"
             self.failure = self.failure or json.dumps({"code": "internal", "message": text, "hint": ""})
             self.stopping = True
             return
@@ -320,7 +321,7 @@ def release() -> str:
 def preload() -> None:
     """Import what the children need, once."""
     import flame.allocation.process
-    import flame.manager.process
+    import flame.manager.process  # noqa: F401
 
     with contextlib.suppress(ImportError):
         import uvloop  # noqa: F401

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flame.core.model.messages import AppSpec
 
 NATIVE_LABEL = "flame.native=1"
-"""Applications with this label run our own Python service in the executor process; others get a process of their own behind the gRPC shim."""
+"""Applications with this label run our own Python service in the executor process; others get a process behind the gRPC shim."""
 
 _EXEC_INPUT = (
     '{"$schema": "http://json-schema.org/draft-07/schema#", "title": "Script", "type": "object", "required": ["code", "language"], '

@@ -1,7 +1,7 @@
 """The session manager's process: a reactor, its journal, the plane's listeners, the connection to the allocator.
 
-Nothing slow runs in its loop. When the store cannot write, everything uncommitted is forgotten and read again from the store; until it can write,
-only what changes nothing is answered.
+Nothing slow runs in its loop. When the store cannot write, everything uncommitted is forgotten and read again from the store; until it
+can write, only what changes nothing is answered.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import contextlib
 import logging
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -181,8 +182,8 @@ class ManagerProcess(Handler):
         for name, spec in built_in_apps(self.config.cluster.delay_release).items():
             self.driver.handle(Received(0, 0, m.RegisterApp(name, spec, if_absent=True)))
 
-    def _spawn(self, work: object) -> None:
-        task = self.loop.create_task(work)  # type: ignore[arg-type]
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -288,7 +289,7 @@ class ManagerProcess(Handler):
             raise error
         self.loop.call_soon(self._reload, error)
 
-    def _reload(self, error: StorageFull) -> None:
+    def _reload(self, error: FlameError) -> None:
         old = self.driver
         self.plane.drop_all()
         self.desk.drop()

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-
 from flame.core.base.errors import AlreadyExists, FlameError, InvalidArgument
 from flame.core.base.ids import session_id
 from flame.core.base.quantity import parse_resources
@@ -57,9 +56,9 @@ class Client:
     ) -> Session:
         """Create a session of an application (a registered name, or a FlameService class, which is registered by itself).
 
-        resources: of one executor, such as "cpu=1,mem=1g" (None: the cluster's default); timeout: seconds one task may run; wait_timeout: seconds
-        it may wait before it first starts; retries: attempts after the first failed one, `backoff` seconds apart, doubling; detached: the session
-        survives this client (others close 60 s after it is gone).
+        resources: of one executor, such as "cpu=1,mem=1g" (None: the cluster's default); timeout: seconds one task may run; wait_timeout:
+        seconds it may wait before it first starts; retries: attempts after the first failed one, `backoff` seconds apart, doubling;
+        detached: the session survives this client (others close 60 s after it is gone).
         Raises NotFound for an unknown application, AlreadyExists, InvalidArgument.
         """
         name = app if isinstance(app, str) else self._register_class(app)

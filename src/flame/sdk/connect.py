@@ -15,8 +15,8 @@ _lock = threading.Lock()
 
 
 def connect(endpoint: str | None = None) -> Client:
-    """A client of the cluster at `endpoint`, else `FLAME_ENDPOINT`, else `~/.flame/flame.yaml`, else the one running here, else a private one
-    that ends with this process.
+    """A client of the cluster at `endpoint`, else `FLAME_ENDPOINT`, else `~/.flame/flame.yaml`, else the one running here, else a private
+    one that ends with this process.
 
     endpoint: `unix:///path`, `tcp://host:port`, or a data directory. Raises Unavailable, Unauthenticated, InvalidArgument.
     """

@@ -1,7 +1,8 @@
 """Calling functions: how a call becomes a task's payload, and the service that runs it.
 
-Payload: `kind` (one byte), the function's digest (16 bytes), then the arguments. A function is pickled once and kept with the session under its
-digest; executors fetch it once. Arguments of plain built-in types take the standard pickler (five times faster); everything else cloudpickle.
+Payload: `kind` (one byte), the function's digest (16 bytes), then the arguments. A function is pickled once and kept with the session
+under its digest; executors fetch it once. Arguments of plain built-in types take the standard pickler (five times faster); everything else
+cloudpickle.
 """
 
 from __future__ import annotations

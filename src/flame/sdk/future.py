@@ -1,8 +1,8 @@
 """The future of one task: a `concurrent.futures.Future` that costs a fraction of a microsecond.
 
-The standard one makes a condition per future (4-10 us). Here the condition is made only by who waits. The protocol with the resolving thread,
-under the GIL: the waiter stores the condition, then looks at the state; the resolver stores the state, then looks for a condition. One of
-them sees the other.
+The standard one makes a condition per future (4-10 us). Here the condition is made only by who waits. The protocol with the resolving
+thread, under the GIL: the waiter stores the condition, then looks at the state; the resolver stores the state, then looks for a condition.
+One of them sees the other.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Future(concurrent.futures.Future[Any]):
 
     # What concurrent.futures looks at.
     @property
-    def _condition(self) -> threading.Condition:  # type: ignore[override]
+    def _condition(self) -> threading.Condition:  # type: ignore[override]  # made on demand, never set
         cond = self._cond
         if cond is None:
             with _MAKING:
@@ -52,16 +52,18 @@ class Future(concurrent.futures.Future[Any]):
         return cond
 
     @property
-    def _waiters(self) -> list[Any]:  # type: ignore[override]
-        return self._condition and self._watchers
+    def _waiters(self) -> list[Any]:
+        _ = self._condition  # makes the lists
+        return self._watchers
 
     @_waiters.setter
     def _waiters(self, value: list[Any]) -> None:
         self._watchers = value
 
     @property
-    def _done_callbacks(self) -> list[Callable[[Any], object]]:  # type: ignore[override]
-        return self._condition and self._hooks
+    def _done_callbacks(self) -> list[Callable[[Any], object]]:
+        _ = self._condition  # makes the lists
+        return self._hooks
 
     def done(self) -> bool:
         return self._state in _DONE
@@ -70,7 +72,7 @@ class Future(concurrent.futures.Future[Any]):
         return self._state == RUNNING
 
     def result(self, timeout: float | None = None) -> Any:
-        """The output. Raises what the task raised (TaskFailed and its siblings), CancelledError, or TimeoutError after `timeout` seconds."""
+        """The output. Raises what the task raised (TaskFailed and its siblings), CancelledError, or TimeoutError after `timeout` s."""
         if self._state is not FINISHED:
             self._wait(timeout)
         if self._state is not FINISHED:
@@ -88,7 +90,7 @@ class Future(concurrent.futures.Future[Any]):
             self._wait(timeout)
         if self._state is not FINISHED:
             raise concurrent.futures.CancelledError()
-        return self._exception  # type: ignore[no-any-return]
+        return self._exception
 
     def _value(self) -> Any:
         return self._result

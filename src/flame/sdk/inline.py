@@ -84,7 +84,7 @@ class InlineClient(Client):
         path: str = ".",
         if_absent: bool = False,
         **_: Any,
-    ) -> None:  # type: ignore[override]  # noqa: E501
+    ) -> None:
         if name in self.apps and not if_absent:
             raise AlreadyExists(f"application {name} already exists")
         self.apps[name] = spec or AppSpec(environments={"FLAME_SERVICE": service or "", "FLAME_SERVICE_PATH": path})
@@ -101,7 +101,7 @@ class InlineClient(Client):
         path = spec.environments.get("FLAME_SERVICE_PATH", ".") if spec else "."
         if path not in sys.path:
             sys.path.insert(0, path)
-        module, _, name = target.partition(":")
+        module, _colon, name = target.partition(":")
         return InlineSession(
             id or session_id(app, secrets.randbelow), app, getattr(importlib.import_module(module), name)(), common_data
         )

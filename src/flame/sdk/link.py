@@ -237,10 +237,10 @@ class Link:
             return
         sock = self._sock
         assert sock is not None
+        readable: list[socket.socket | int]
+        inputs: list[socket.socket | int] = [sock, self._wake_r]
         try:
-            readable, _, _ = select.select(
-                (sock, self._wake_r), (sock,) if want_write else (), (), RETRY if self._again else None
-            )
+            readable, _, _ = select.select(inputs, (sock,) if want_write else (), (), RETRY if self._again else None)
         except (OSError, ValueError):
             readable = [sock]
         self.idle = False

@@ -110,7 +110,7 @@ class FlameExecutor(concurrent.futures.Executor):
         timeout: float | None = None,
         chunksize: int = 1,
         **more: Any,
-    ) -> Iterator[Any]:  # type: ignore[override]  # noqa: E501
+    ) -> Iterator[Any]:
         """As the standard library's. `chunksize` is not needed: tasks travel in frames anyway."""
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")

@@ -31,7 +31,7 @@ def run(service: FlameService) -> None:
     server = grpc.server(
         futures.ThreadPoolExecutor(4), options=(("grpc.max_receive_message_length", 64 * 1024 * 1024),)
     )
-    shim_pb2_grpc.add_InstanceServicer_to_server(_instance(service), server)
+    shim_pb2_grpc.add_InstanceServicer_to_server(_instance(service), server)  # type: ignore[no-untyped-call]
     server.add_insecure_port(f"unix://{endpoint}")
     server.start()
     server.wait_for_termination()
@@ -40,7 +40,7 @@ def run(service: FlameService) -> None:
 def _instance(service: FlameService) -> Any:
     from flame.wire.v1 import shim_pb2_grpc, types_pb2
 
-    class Instance(shim_pb2_grpc.InstanceServicer):  # type: ignore[misc]
+    class Instance(shim_pb2_grpc.InstanceServicer):
         """Calls come one at a time; the lock says so to anybody else."""
 
         def __init__(self) -> None:
@@ -53,7 +53,7 @@ def _instance(service: FlameService) -> Any:
             self.session = SessionContext(
                 request.session_id, app.name, common, AppSpec(shim=app.shim, command=app.command)
             )
-            return self._guard(types_pb2.Result, lambda: service.on_session_enter(self.session))  # type: ignore[arg-type]
+            return self._guard(types_pb2.Result, lambda: service.on_session_enter(self.session))
 
         def OnTaskInvoke(self, request: Any, context: Any) -> Any:  # noqa: N802
             assert self.session is not None, "invoked before enter"

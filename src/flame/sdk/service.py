@@ -69,7 +69,7 @@ class TaskContext:
 
     @property
     def cancelled(self) -> bool:
-        """Has somebody asked this task to stop? A long task looks now and then, and returns; otherwise its process is ended after a grace."""
+        """Has somebody asked this task to stop? A long task looks now and then, and returns; else its process is ended after a grace."""
         return bool(self._cancelled is not None and self._cancelled())
 
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures._base import PENDING
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flame.core.base.errors import FlameError, InvalidArgument, PayloadTooLarge, SessionClosed, WouldBlock
 from flame.core.model import messages as m
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _new = object.__new__
+M = TypeVar("M", bound=m.Message)
 
 QUEUED_TASKS = 65_536
 """Tasks that may wait in this process for their first frame; then `run` blocks until the engine has taken some."""
@@ -49,10 +50,10 @@ class Session:
     # -- submitting ------------------------------------------------------------------------------------------------------
 
     def run(self, input: bytes | None = None) -> Future:
-        """Submit one task. Returns its future at once; blocks only while the window is full (64 MiB or 65,536 tasks not yet sent).
+        """Submit one task. Returns its future at once; blocks only while the window is full (64 MiB or 65,536 tasks).
 
-        Raises InvalidArgument for an input that is no bytes, PayloadTooLarge beyond 64 MiB, SessionClosed, and WouldBlock when the window is full
-        and this is a callback.
+        Raises InvalidArgument for an input that is no bytes, PayloadTooLarge beyond 64 MiB, SessionClosed, and WouldBlock when the window
+        is full and this is a callback.
         """
         if input is not None and (type(input) is not bytes or len(input) >= BIG):
             input = self._big(input)
@@ -81,7 +82,7 @@ class Session:
     def submit(
         self, input: bytes | None, *, retries: int = -1, timeout: float = -1.0, wait_timeout: float = -1.0
     ) -> Future:
-        """`run` with options of this task: retries after the first attempt, seconds it may run, seconds it may wait; -1: as the session says."""
+        """`run` with options of this task: retries after the first attempt, seconds it may run, seconds it may wait; -1: the session's."""
         options = (retries, timeout, wait_timeout)
         if options == DEFAULT and not self._window.options:
             return self.run(input)
@@ -168,11 +169,15 @@ class Session:
     def flush(self, timeout: float | None = None) -> None:
         """Wait until everything submitted so far is acknowledged (committed). Raises TimeoutError."""
         link, window = self.link, self._window
+
+        def settled() -> bool:
+            if (not window.queue and not window.unacked) or link.broken is not None:
+                return True
+            link.wake()
+            return False
+
         with link.room:
-            if not link.room.wait_for(
-                lambda: (not window.queue and not window.unacked) or link.broken is not None or link.wake() is not None,
-                timeout,
-            ):  # noqa: E501
+            if not link.room.wait_for(settled, timeout):
                 raise TimeoutError(f"session {self.id}: not everything was acknowledged within {timeout:g} s")
         link.check()
 
@@ -193,8 +198,8 @@ class Session:
         window: int = 100_000,
         timeout: float | None = None,
     ) -> Iterator[Any]:
-        """Outputs of one task per input, in order or as they come. At most `window` tasks are out at once; the iterable is read as results are
-        taken. Leaving the loop early, or Ctrl-C, cancels the rest. Raises what the first failed task raised."""
+        """Outputs of one task per input, in order or as they come. At most `window` tasks are out at once; the iterable is read as results
+        are taken. Leaving the loop early, or Ctrl-C, cancels the rest. Raises what the first failed task raised."""
         if window < 1:
             raise InvalidArgument(f"window={window}; at least 1")
         return self._map(iter(inputs), ordered, window, timeout)
@@ -339,7 +344,7 @@ class Session:
             raise SessionClosed(f"session {self.id} is not open", hint="open a new session")
         self.link.check()
 
-    def _ask(self, message: m.Message, kind: type[Any], timeout: float | None = None) -> Any:
+    def _ask(self, message: m.Message, kind: type[M], timeout: float | None = None) -> M:
         answer = self.link.ask(message, timeout)
         if not isinstance(answer, kind):
             raise FlameError(f"{type(message).__name__} was answered by {type(answer).__name__}")

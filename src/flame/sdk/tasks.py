@@ -31,6 +31,7 @@ class ObjectFuture(Future):
     """A future whose value is unpickled by who asks for it, once."""
 
     __slots__ = ("_object",)
+    _object: Any
 
     def _value(self) -> Any:
         try:
@@ -96,7 +97,7 @@ _lock = threading.RLock()
 
 
 def function_session(client: Any, resources: dict[str, int]) -> FunctionSession:
-    """The session of this process for functions of one size; made on first use. Inside a task of the same size it is the task's own session."""
+    """The session of this process for functions of one size, made on first use. Inside a task of the same size: the task's own session."""
     key = (id(client), tuple(sorted(resources.items())))
     with _lock:
         found = _sessions.get(key)
@@ -146,7 +147,7 @@ class _Streams:
         self.waiting: dict[int, tuple[Session, queue.SimpleQueue[Any]]] = {}
 
     def take(self, item: m.Streamed) -> None:
-        for session, items in list(self.waiting.values()):
+        for session, _ in list(self.waiting.values()):
             if session.id != item.session:
                 continue
             for entry in session._window.waiting:

@@ -118,7 +118,7 @@ for _kind, _class in _CLASSES.items():
         _BY_FIELD[_name] = _class
 
 
-_Envelope = pb.Envelope
+_Envelope: Any = pb.Envelope  # its parser takes any buffer, its stub says bytes
 
 
 def encode(message: Message, request: int = 0) -> bytes:

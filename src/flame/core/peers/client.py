@@ -1,7 +1,8 @@
 """A client's half of the conversation about tasks, without any I/O: the submit window and who waits for which result.
 
 Per session: tasks wait in `queue`, leave in frames of at most FRAME_TASKS tasks or FRAME_BYTES, and stay in the window until the manager
-acknowledged their frame. After a reconnect unacknowledged frames are sent again under the same key, and the manager is told which results are here.
+acknowledged their frame. After a reconnect unacknowledged frames are sent again under the same key, and the manager is told which results
+are here.
 A *ticket* is whatever the shell wants back with the result: a future in the SDK, a number in the simulator.
 """
 
@@ -202,7 +203,8 @@ class ClientPeer:
             has = tuple(n for first, end in window.has for n in (first, end - first))
             self.out.append(m.Resume(window.id, has, window.owned))
         frames = [frame for window in self.windows.values() for frame, _ in window.unacked]
-        self.out.extend(sorted(frames, key=lambda f: f.seq))
+        frames.sort(key=lambda frame: frame.seq)
+        self.out += frames
 
     def lost(self) -> None:
         self.connected = False
@@ -263,7 +265,7 @@ class ClientPeer:
             else:
                 window.options.popleft()
         self._seq += 1
-        frame = m.Submit(window.id, self._seq, *pack_payloads(payloads), *options)
+        frame = m.Submit(window.id, self._seq, *pack_payloads(payloads), *options)  # type: ignore[arg-type]
         if window.framed is not None and len(frame.blob) >= LARGE_FRAME:
             window.framed(tickets)
         window.unacked.append((frame, tickets))
