@@ -79,12 +79,9 @@ def compare(peers: list[Peer], rounds: int, quick: bool) -> dict[str, Any]:
         for n, v in interleaved(peers, rounds, lambda p: measure.round_trips(p, 300 if quick else 1000)).items()
     }
     table("Round trip of one task, closed loop, ms", trips)
-    rate = 0.5 / (min(v["p50"] for v in trips.values()) / 1e3)
-    opened = {
-        n: middle(v)
-        for n, v in interleaved(peers[:4], min(rounds, 3), lambda p: measure.open_loop(p, rate / 4)).items()
-    }
-    table(f"Open loop at {rate / 4:,.0f} tasks/s, ms", opened)
+    opened = interleaved(peers, min(rounds, 3), lambda p: measure.open_loop(p, 0.5e3 / trips[p.name]["p50"]))
+    open_loop = {name: middle(values) for name, values in opened.items()}
+    table("Open loop at half of each peer's own closed-loop rate, ms", open_loop)
     granular: dict[str, dict[str, Any]] = {p.name: {} for p in peers}
     for length, count in ((1e-3, 800), (10e-3, 120)):
         for name, values in interleaved(
@@ -93,13 +90,13 @@ def compare(peers: list[Peer], rounds: int, quick: bool) -> dict[str, Any]:
             granular[name][f"efficiency at {length * 1e3:g} ms"] = middle(values)
     for name, values in interleaved(peers, min(rounds, 3), lambda p: measure.metg(p, LENGTHS)).items():
         granular[name]["METG(50 %) us"] = middle(values)
-    for name, values in interleaved(peers, min(rounds, 3), measure.pi).items():
-        if not name.startswith("Flame session"):
-            granular[name]["pi, 1,000 tasks, s"] = middle(values)
+    callers = [p for p in peers if not isinstance(p, Flame)]  # a session of bytes takes no functions
+    for name, values in interleaved(callers, min(rounds, 3), measure.pi).items():
+        granular[name]["pi, 1,000 tasks, s"] = middle(values)
     table("Granularity", granular)
     for peer in peers:
         peer.stop()
-    return {"throughput": found, "round trip": trips, "open loop": opened, "granularity": granular}
+    return {"throughput": found, "round trip": trips, "open loop": open_loop, "granularity": granular}
 
 
 def engine(quick: bool, rounds: int) -> dict[str, Any]:

@@ -191,7 +191,7 @@ def test_credit_starts_at_one_and_grows_with_short_tasks(world):
     run = world.assigned()[0]
     assert run[1] == 1
     world.complete(run, b"y", took=1e-5)
-    assert sum(r[1] for r in world.assigned()) == 200
+    assert sum(r[1] for r in world.assigned()) == 400
 
 
 def test_long_tasks_are_handed_out_one_by_one(world):

@@ -36,7 +36,7 @@ from flame.wire.codec import Deframer, decode, frame
 
 log = logging.getLogger("flame.executor")
 
-FLUSH_SECONDS = 0.001
+FLUSH_SECONDS = 0.002
 """Results of short tasks leave together after this long, or when there is nothing left to run."""
 RECONNECT_SECONDS = 30.0
 """How long an executor looks for its manager before it gives up."""

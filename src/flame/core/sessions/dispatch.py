@@ -15,7 +15,10 @@ def goal(core: Core, session: Session, executor: Executor, ready: int) -> int:
     if not executor.mean:
         return 1  # nothing measured yet
     share = -(-(session.queued + sum(e.outstanding for e in session.executors.values())) // ready)
-    return max(1, min(int(core.settings.credit / executor.mean), share, FRAME_TASKS))
+    # Two at least, while tasks are shorter than what is called long: the next one is there when the last one ends, and is recalled when it
+    # would have to wait.
+    least = 2 if executor.mean < core.settings.long_task else 1
+    return max(1, min(max(least, int(core.settings.credit / executor.mean)), share, FRAME_TASKS))
 
 
 def feed(core: Core, session: Session) -> None:

@@ -37,8 +37,10 @@ class Settings:
 
     default_resources: Mapping[str, int] = field(default_factory=lambda: {"cpu": 1000, "memory": 1 << 30})
     """Of a session that names none."""
-    credit: float = 0.002
+    credit: float = 0.004
     """Work handed to an executor ahead, in measured task time."""
+    long_task: float = 0.02
+    """A task that runs longer has nothing prefetched behind it; executors report it after this time."""
     adopt_grace: float = 1.0
     """How long a restarted manager waits for executors to come back before it hands their tasks out again."""
     settle: float = 1.0
