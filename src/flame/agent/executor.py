@@ -439,7 +439,7 @@ def load_service(enter: m.Enter) -> FlameService:
     """The service an application names: `FLAME_SERVICE=module:Class` in its environment, or the gRPC shim for everything else."""
     environment = dict(enter.spec.environments)
     target = environment.get("FLAME_SERVICE", "")
-    if "flame.native=1" not in enter.spec.labels or not target:
+    if m.NATIVE not in enter.spec.labels or not target:
         from flame.agent.shims.grpc import GrpcShim
 
         return GrpcShim(enter)

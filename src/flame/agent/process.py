@@ -137,7 +137,7 @@ class AgentProcess:
         }
         if self.node.devices:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(order.devices)
-        if "flame.native=1" in order.spec.labels:
+        if m.NATIVE in order.spec.labels:
             environment |= {
                 k: os.path.expandvars(v) for k, v in order.spec.environments.items() if not k.startswith("FLAME_PICKLE")
             }

@@ -35,6 +35,8 @@ def read_manifests(path: Path) -> list[Manifest]:
         text = path.read_text()
     except FileNotFoundError as error:
         raise NotFound(f"there is no file {path}") from error
+    except OSError as error:
+        raise InvalidArgument(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InvalidArgument(f"{path}: not a text file: {error.reason} at byte {error.start}") from error
     return parse_manifests(text, str(path))

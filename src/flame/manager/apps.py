@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from flame.core.model.messages import AppSpec
-
-NATIVE_LABEL = "flame.native=1"
-"""Applications with this label run our own Python service in the executor process; others get a process behind the gRPC shim."""
+from flame.core.model.messages import NATIVE, AppSpec
 
 _EXEC_INPUT = (
     '{"$schema": "http://json-schema.org/draft-07/schema#", "title": "Script", "type": "object", "required": ["code", "language"], '
@@ -20,12 +17,12 @@ def built_in_apps(delay_release: float | None = None) -> dict[str, AppSpec]:
     delay = 60.0 if delay_release is None else delay_release
     return {
         "flmexec": AppSpec(
-            description="Runs a script per task: shell or Python", labels=(NATIVE_LABEL,), command="${FLAME_HOME}/bin/flmexec-service",
+            description="Runs a script per task: shell or Python", labels=(NATIVE,), command="${FLAME_HOME}/bin/flmexec-service",
             environments={"FLAME_SERVICE": "flame.apps.exec:ExecService"}, delay_release=delay,
             schema_input=_EXEC_INPUT, schema_output=_EXEC_OUTPUT,
         ),
         "flmping": AppSpec(
-            labels=(NATIVE_LABEL,), command="${FLAME_HOME}/bin/flmping-service", url="file://${FLAME_HOME}/bin/flmping-service",
+            labels=(NATIVE,), command="${FLAME_HOME}/bin/flmping-service", url="file://${FLAME_HOME}/bin/flmping-service",
             environments={"FLAME_SERVICE": "flame.apps.ping:PingService"}, delay_release=delay,
         ),
         "flmrun": AppSpec(

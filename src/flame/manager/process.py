@@ -26,6 +26,7 @@ from flame.manager.apps import built_in_apps
 from flame.manager.desk_lines import LocalDesk
 from flame.manager.logbook import LogBook
 from flame.ops.config import ClusterConfig
+from flame.ops.limits import ENTER, LEAVE, START, limit
 from flame.platform.memory import one_arena, resident_bytes, trim
 from flame.shell.address import Address
 from flame.shell.driver import PROBE_EVERY, Clock, Driver, retryable, rows_of
@@ -150,8 +151,10 @@ class ManagerProcess(Handler):
         """Snapshot, then what it left on disk, then the rows behind it. Raises StorageCorrupt."""
         cluster = self.config.cluster
         settings = Settings(
-            default_resources=cluster.resources, retry_limit=cluster.retry_limits, max_sessions=cluster.max_sessions
-        )
+            default_resources=cluster.resources, retry_limit=cluster.retry_limits, max_sessions=cluster.max_sessions,
+            start_limit=limit(START, Settings.start_limit), enter_limit=limit(ENTER, Settings.enter_limit),
+            leave_limit=limit(LEAVE, Settings.leave_limit),
+        )  # fmt: skip
         self.reactor = Sessions(
             settings, address=str(self.config.address), release=self.config.release, durability=self.store.durability
         )

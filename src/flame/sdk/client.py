@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from flame.sdk.service import FlameService
 
 M = TypeVar("M", bound=m.Message)
-NATIVE = "flame.native=1"
 
 
 class Client:
@@ -133,7 +132,7 @@ class Client:
             if ":" not in service:
                 raise InvalidArgument(f"service={service!r}; module:Class")
             environment = {"FLAME_SERVICE": service, "FLAME_SERVICE_PATH": str(Path(path).resolve())} | dict(env or {})
-            spec = m.AppSpec(labels=(NATIVE,), environments=environment)
+            spec = m.AppSpec(labels=(m.NATIVE,), environments=environment)
         assert spec is not None
         self._ask(m.RegisterApp(name, spec, if_absent), m.Done)
 

@@ -17,7 +17,7 @@ from typing import Any
 import cloudpickle
 
 from flame.core.base.errors import Unpicklable
-from flame.core.model.messages import AppSpec, Blob, FetchBlob, Streamed
+from flame.core.model.messages import NATIVE, AppSpec, Blob, FetchBlob, Streamed
 from flame.sdk import current
 from flame.sdk.pickled import PYTHON, check_python, follow, here
 from flame.sdk.service import FlameService, SessionContext, TaskContext
@@ -29,7 +29,7 @@ _dumps, _loads = pickle.dumps, pickle.loads
 
 def app_spec() -> AppSpec:
     return AppSpec(
-        description="Python functions of @flame.task and FlameExecutor", labels=("flame.native=1",),
+        description="Python functions of @flame.task and FlameExecutor", labels=(NATIVE,),
         environments={"FLAME_SERVICE": "flame.sdk.functions:FunctionService"},
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ from typing import Any
 import cloudpickle
 
 from flame.core.base.errors import InvalidArgument, PythonMismatch, Unpicklable
-from flame.core.model.messages import AppSpec
+from flame.core.model.messages import NATIVE, AppSpec
 from flame.sdk.service import FlameService, SessionContext, TaskContext
 
 MAX_CLASS = 4 * 1024 * 1024
@@ -60,7 +60,7 @@ def class_app(service: type[FlameService]) -> tuple[str, AppSpec]:
         "FLAME_PICKLE_PATH": here(),
         "FLAME_PICKLE_PYTHON": PYTHON,
     }
-    return f"{name.lstrip('.-')[:200]}-{digest}", AppSpec(labels=("flame.native=1",), environments=environment)
+    return f"{name.lstrip('.-')[:200]}-{digest}", AppSpec(labels=(NATIVE,), environments=environment)
 
 
 class PickledService(FlameService):

@@ -19,13 +19,14 @@ from flame.agent.shims.environment import plan
 from flame.agent.shims.process import ServiceProcess
 from flame.core.base.errors import PayloadTooLarge, ServiceFailed, TaskFailed
 from flame.core.model import messages as m
+from flame.ops import limits
 from flame.sdk.service import FlameService, SessionContext, TaskContext
 from flame.wire.v1 import shim_pb2 as pb
 from flame.wire.v1 import types_pb2
 from flame.wire.v1.shim_pb2_grpc import InstanceStub
 
 START_SECONDS = 60.0
-"""To listen and speak gRPC; importing a large client library takes several. FLAME_START_LIMIT overrides it."""
+"""To listen and speak gRPC; importing a large client library takes several."""
 ENTER_SECONDS = 60.0
 LEAVE_SECONDS = 10.0
 PAYLOAD_LIMIT = 4 * 1024 * 1024 - 64 * 1024
@@ -47,7 +48,7 @@ class GrpcShim(FlameService):
 
     def __init__(self, enter: m.Enter) -> None:
         made = plan(os.environ.get("FLAME_EXECUTOR_ID", "executor"), enter.app, enter.spec)
-        limit = float(os.environ.get("FLAME_START_LIMIT", START_SECONDS))
+        limit = limits.limit(limits.START, START_SECONDS)
         deadline = time.monotonic() + limit
         self._process = ServiceProcess(made)
         self._channel = grpc.insecure_channel(f"unix://{made.socket}", options=OPTIONS)
@@ -74,9 +75,14 @@ class GrpcShim(FlameService):
         request = pb.SessionContext(session_id=ctx.session_id, application=application(ctx))
         if ctx.common_data is not None:
             request.common_data = ctx.common_data
+        seconds = limits.limit(limits.ENTER, ENTER_SECONDS)
         try:
-            result = self._stub.OnSessionEnter(request, timeout=ENTER_SECONDS)
+            result = self._stub.OnSessionEnter(request, timeout=seconds)
         except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                self._end()
+                text = f"the service hung: OnSessionEnter did not return within {seconds:g} s{self._process.said()}"
+                raise ServiceFailed(text) from None
             died = self._has_died(error)
             words = self._process.said() if died else ""
             self.on_session_leave()
@@ -116,7 +122,7 @@ class GrpcShim(FlameService):
     def on_session_leave(self) -> None:
         if self._process.exit_code is None:
             with contextlib.suppress(grpc.RpcError):  # it is ended anyway
-                self._stub.OnSessionLeave(types_pb2.EmptyRequest(), timeout=LEAVE_SECONDS)
+                self._stub.OnSessionLeave(types_pb2.EmptyRequest(), timeout=limits.limit(limits.LEAVE, LEAVE_SECONDS))
         self._end()
 
     def _has_died(self, error: grpc.RpcError) -> bool:

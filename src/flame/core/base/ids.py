@@ -32,6 +32,11 @@ def session_id(app: str, pick: Callable[[int], int]) -> SessionId:
     return SessionId(f"{app[: MAX_SESSION_ID - _SUFFIX - 1]}-{suffix}")
 
 
+def shown(text: str) -> str:
+    """The text as an error quotes it: printable, and short however long it is."""
+    return repr(text) if len(text) <= 128 else f"{text[:32]!r}... ({len(text):,} characters)"
+
+
 def check_session_id(text: str) -> SessionId:
     """The id itself. Raises InvalidArgument when empty, too long, or unfit to be a part of a path or a key."""
     if not text:

@@ -21,6 +21,9 @@ ABSENT = 0xFFFFFFFF
 RUN = 5
 """Integers per run: first task number, count, epoch, lease, attempt."""
 
+NATIVE = "flame.native=1"
+"""Label of applications whose service runs in the executor process; others get a process of their own behind the gRPC shim."""
+
 
 class Message(msgspec.Struct, frozen=True, gc=False):
     """Base of everything that crosses a process boundary."""

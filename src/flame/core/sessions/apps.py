@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from flame.core.base import errors as e
-from flame.core.base.ids import check_app_name
+from flame.core.base.ids import check_app_name, shown
 from flame.core.model import messages as m
 from flame.core.model.reactor import Peer
 from flame.core.model.states import SessionState
@@ -22,8 +24,6 @@ def register(core: Core, peer: Peer, request: int, msg: m.RegisterApp) -> m.Mess
 
 
 def update(core: Core, peer: Peer, request: int, msg: m.UpdateApp) -> m.Message:
-    from msgspec.structs import replace
-
     app = find(core, msg.name)
     _unused(core, msg.name)
     core.persist(r.AppRegistered(msg.name, replace(msg.spec, shim=app.spec.shim), app.created))
@@ -47,7 +47,7 @@ def get(core: Core, peer: Peer, request: int, msg: m.GetApp) -> m.Message:
 def find(core: Core, name: str) -> m.AppInfo:
     app = core.apps.get(name)
     if app is None:
-        raise e.NotFound(f"application {name!r} not found", hint="`flmctl list -a` shows the applications")
+        raise e.NotFound(f"application {shown(name)} not found", hint="`flmctl list -a` shows the applications")
     return app
 
 

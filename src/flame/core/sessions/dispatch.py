@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from flame.core.model.messages import Assign, DemandChanged, DemandGone, ExecutorChanged, Leave, Recall
+from flame.core.model.messages import (
+    NATIVE,
+    Assign,
+    DemandChanged,
+    DemandGone,
+    ExecutorChanged,
+    KillExecutor,
+    Leave,
+    Recall,
+)
 from flame.core.model.payloads import FRAME_BYTES, FRAME_TASKS
 from flame.core.model.reactor import NOW
 from flame.core.model.states import ExecutorState, SessionState
-from flame.core.sessions.state import Core, Executor, Handout, Session
+from flame.core.sessions.state import BY_HAND, Core, Executor, Handout, Session
 from flame.core.sessions.table import PENDING, Frame
 
 
@@ -258,3 +267,25 @@ def dismiss(core: Core, executor: Executor) -> None:
     """Say it: give back what has not started, finish the rest, leave. Said again when its connection comes back."""
     recall(core, executor)
     core.send(executor.peer, Leave(), when=NOW)
+    core.timer(core.now + _leave_limit(core, executor), leave_hangs, executor.id, core.now)
+
+
+def _leave_limit(core: Core, executor: Executor) -> float:
+    session = core.sessions.get(executor.session)
+    app = core.apps.get(session.spec.application) if session is not None else None
+    native = app is not None and NATIVE in app.spec.labels
+    return core.settings.leave_limit + (0.0 if native else core.settings.shim_slack)
+
+
+def leave_hangs(core: Core, id: str, asked: float) -> None:
+    """The executor may have had its time to leave: it began when it was asked, or when its last task ended."""
+    executor = core.executors.get(id)
+    if executor is None or executor.node == BY_HAND:
+        return
+    limit = _leave_limit(core, executor)
+    since = core.now if executor.outstanding else max(asked, executor.idle_since)
+    if since + limit > core.now:
+        core.timer(since + limit, leave_hangs, id, asked)
+    else:
+        executor.killed = True
+        core.tell(KillExecutor(id, f"it did not leave within {limit:g} s"))

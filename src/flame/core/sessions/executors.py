@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import signal
 
-from flame.core.base.errors import InvalidState
+from flame.core.base.errors import InvalidState, PermissionDenied, ProtocolError
 from flame.core.model import messages as m
 from flame.core.model.reactor import NOW, Close, Peer
 from flame.core.model.states import ExecutorState, SessionState
+from flame.core.sessions import views
 from flame.core.sessions.dispatch import dismiss, forget, lend, recall, requeue
 from flame.core.sessions.results import cancel, fail, returned
-from flame.core.sessions.state import BY_HAND, Core, Executor, Session
+from flame.core.sessions.state import BY_HAND, Core, Executor, Handout, Session
 from flame.core.sessions.table import PENDING, RUNNING
+from flame.core.sessions.wellformed import check_runs
 
 BIND_FAILED, RETRY_LIMIT = 1001, 1002
 
@@ -26,6 +28,7 @@ def granted(core: Core, message: m.Granted) -> None:
         executor = Executor(message.placement, message.session, message.token, message.node)
         core.executors[executor.id] = executor
         session.executors[executor.id] = executor
+        core.timer(core.now + core.settings.start_limit, start_hangs, executor.id)
     executor.token, executor.node = message.token, message.node
     peer = core.strangers.pop(executor.id, None)
     if peer is not None and peer in core.peers:
@@ -34,6 +37,12 @@ def granted(core: Core, message: m.Granted) -> None:
 
 def joined(core: Core, peer: Peer, hello: m.Hello) -> None:
     """An executor connected. One whose grant we have not heard of yet waits for it (the allocator repeats its grants)."""
+    try:
+        check_runs(hello.held)
+    except ProtocolError as error:
+        core.send(peer, m.Failure(error.code, error.message), when=NOW)
+        core.out.append(Close(peer, error.message))
+        return
     executor = core.executors.get(hello.client_id)
     if executor is None and BY_HAND in hello.features:
         executor = by_hand(core, peer, hello)
@@ -54,7 +63,7 @@ def joined(core: Core, peer: Peer, hello: m.Hello) -> None:
     core.serving[peer] = executor
     if session.state == SessionState.CLOSED:
         executor.state, executor.leaving = ExecutorState.UNBINDING, True
-        core.send(peer, m.Leave(), when=NOW)
+        dismiss(core, executor)
         return
     if "entered" in hello.features:  # it reconnects: it keeps its session and says what it holds
         if executor.state in (ExecutorState.VOID, ExecutorState.BINDING):
@@ -69,6 +78,7 @@ def joined(core: Core, peer: Peer, hello: m.Hello) -> None:
     else:
         executor.state = ExecutorState.BINDING
         app = core.apps[session.spec.application]
+        core.timer(core.now + enter_limit(core, app.spec), enter_hangs, executor.id)
         core.send(
             peer, m.Enter(session.id, app.name, app.spec, session.spec.common_data, session.spec.resources), when=NOW
         )
@@ -135,8 +145,6 @@ def _take_over(
     Returns the end of what was taken; `first` when nothing was. Hand-outs leave before their tasks are committed: what the journal did
     not have when we started is not ours, its numbers may belong to other tasks now.
     """
-    from flame.core.sessions.state import Handout
-
     begin, end = first, min(end, session.recovered + 1)
     if not session.adopt_until:
         return begin
@@ -233,13 +241,50 @@ def entered(core: Core, executor: Executor, message: m.Entered) -> None:
         session.failures = 0
         executor.idle_since = core.now
         core.tell(m.ExecutorChanged(executor.id, session.id, executor.state))
+        core.touch(session)
     else:
-        executor.state = ExecutorState.UNBINDING
-        executor.leaving = True
         core.send(executor.peer, m.Leave(), when=NOW)
-        core.tell(m.ExecutorChanged(executor.id, session.id, executor.state))
-        bind_failed(core, session, executor, message.code, message.message)
+        not_bound(core, session, executor, message.code, message.message)
+
+
+def not_bound(core: Core, session: Session, executor: Executor, code: int, detail: str) -> None:
+    """It could not enter, and goes."""
+    executor.state, executor.leaving = ExecutorState.UNBINDING, True
+    core.tell(m.ExecutorChanged(executor.id, session.id, executor.state))
+    bind_failed(core, session, executor, code, detail)
     core.touch(session)
+
+
+def enter_limit(core: Core, spec: m.AppSpec) -> float:
+    """Seconds. A gRPC service is also started in this time, and its shim, which knows more, is to speak first."""
+    limits = core.settings
+    return (
+        limits.enter_limit if m.NATIVE in spec.labels else limits.start_limit + limits.enter_limit + limits.shim_slack
+    )
+
+
+def start_hangs(core: Core, id: str) -> None:
+    """The executor may have had its time to connect."""
+    executor = core.executors.get(id)
+    if executor is not None and executor.state == ExecutorState.VOID and executor.peer is None:
+        _give_up(core, executor, 11, f"its executor did not connect within {core.settings.start_limit:g} s")
+
+
+def enter_hangs(core: Core, id: str) -> None:
+    """The service may have had its time to enter."""
+    executor = core.executors.get(id)
+    if executor is not None and executor.state == ExecutorState.BINDING:
+        limit = enter_limit(core, core.apps[core.sessions[executor.session].spec.application].spec)
+        _give_up(core, executor, 12, f"the service hung: it did not enter within {limit:g} s")
+
+
+def _give_up(core: Core, executor: Executor, code: int, detail: str) -> None:
+    session = core.sessions.get(executor.session)
+    if session is None or executor.leaving:
+        return
+    executor.killed = True
+    core.tell(m.KillExecutor(executor.id, detail))
+    not_bound(core, session, executor, code, detail)
 
 
 def bind_failed(core: Core, session: Session, executor: Executor, code: int, detail: str) -> None:
@@ -281,21 +326,20 @@ def started(core: Core, executor: Executor, message: m.Started) -> None:
     if session is None or handout is None or not handout.next <= message.no < handout.end:
         return
     executor.started = message.no
-    executor.mean = max(executor.mean, core.now - message.at)
+    began = message.at if 0 < message.at <= core.now else core.now  # its clock is not ours
+    executor.mean = max(executor.mean, core.now - began)
     if session.table.state(message.no) == PENDING:
         session.table.set_state(message.no, RUNNING)
         session.running[message.no] = executor.id
         _watch_running(core, session, message.no)
         timeout = session.table.frame_of(message.no).timeout
         if timeout >= 0:
-            core.timer(message.at + timeout, timed_out, session.id, message.no, executor.id, timeout)
+            core.timer(began + timeout, timed_out, session.id, message.no, executor.id, timeout)
     recall(core, executor)
     core.touch(session)
 
 
 def _watch_running(core: Core, session: Session, no: int) -> None:
-    from flame.core.sessions import views
-
     for peer, watch in session.watchers.get(no, ()):
         core.send(peer, m.TaskChanged(watch, views.task_now(session, no)))
 
@@ -477,6 +521,16 @@ def describe(report: m.PlacementGone) -> str:
         said = report.reason or "it is gone"
     tail = report.log.strip().splitlines()
     return f"{said}: {tail[-1]}" if tail else said
+
+
+def allow(core: Core, peer: Peer, message: m.Message) -> None:
+    """An executor may ask for the shared bytes of its session and for nothing else. Raises PermissionDenied."""
+    hello = core.peers.get(peer)
+    if hello is None or hello.role != "executor":
+        return
+    executor = core.serving.get(peer)
+    if not isinstance(message, m.FetchBlob) or executor is None or executor.session != message.session:
+        raise PermissionDenied(f"an executor may not ask for {type(message).__name__}", hint="connect as a client")
 
 
 def serving(core: Core, peer: Peer) -> Executor:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
 from flame.core.base import errors as e
-from flame.core.base.ids import check_session_id
+from flame.core.base.ids import check_session_id, shown
 from flame.core.model import messages as m
-from flame.core.model.payloads import MAX_PAYLOAD, count_of, sound
+from flame.core.model.payloads import MAX_PAYLOAD, count_of
 from flame.core.model.reactor import Peer
 from flame.core.model.states import SessionState
 from flame.core.sessions import records as r
 from flame.core.sessions import views
 from flame.core.sessions.apply import save, submitter
+from flame.core.sessions.archive import send_task, with_table
 from flame.core.sessions.dispatch import leave
 from flame.core.sessions.executors import kill_if_running, stop_running, wait_over
 from flame.core.sessions.results import cancel, deliver
@@ -33,12 +38,13 @@ def open_session(core: Core, peer: Peer, request: int, msg: m.OpenSession) -> m.
             _same_spec(found, _resolved(core, msg.spec))
         return views.session_info(core, found)
     if msg.spec is None or msg.mode == "open":
-        raise e.NotFound(f"session {msg.id!r} not found", hint="give a specification to create it")
+        raise e.NotFound(f"session {shown(msg.id)} not found", hint="give a specification to create it")
     check_session_id(msg.id)
     if msg.spec.application not in core.apps:
         known = ", ".join(sorted(core.apps)) or "none"
         raise e.NotFound(
-            f"application {msg.spec.application!r} not found; registered: {known}", hint="`flmctl register -f app.yaml`"
+            f"application {shown(msg.spec.application)} not found; registered: {known}",
+            hint="`flmctl register -f app.yaml`",
         )
     if msg.spec.application in RESERVED_APPS:
         raise e.Unimplemented(RESERVED_APPS[msg.spec.application])
@@ -54,8 +60,6 @@ def open_session(core: Core, peer: Peer, request: int, msg: m.OpenSession) -> m.
 
 
 def _resolved(core: Core, spec: m.SessionSpec) -> m.SessionSpec:
-    from msgspec.structs import replace
-
     return spec if spec.resources else replace(spec, resources=dict(core.settings.default_resources))
 
 
@@ -98,11 +102,11 @@ def submit(core: Core, peer: Peer, request: int, msg: m.Submit) -> m.Message:
         for seq, first, count in by.frames:
             if seq == msg.seq:
                 return m.Submitted(session.id, seq, first, count)
-        raise e.ProtocolError(f"frame {msg.seq} is older than the last {by.frames.maxlen} of client {hello.client_id}")
+        raise e.ProtocolError(
+            f"frame {msg.seq} is older than the last {by.frames.maxlen} of client {shown(hello.client_id)}"
+        )
     if session.state == SessionState.CLOSED or session.mode:
         raise e.SessionClosed(f"session {session.id} is not open", hint="open a new session")
-    if not sound(msg.lengths, msg.blob):
-        raise e.ProtocolError(f"a frame whose lengths do not add up to its {len(msg.blob)} bytes")
     if core.storage != "ok":
         raise e.StorageFull(core.storage)
     spec, first, count = session.spec, len(session.table) + 1, count_of(msg.lengths)
@@ -136,7 +140,7 @@ def share_blob(core: Core, peer: Peer, request: int, msg: m.ShareBlob) -> m.Mess
 def fetch_blob(core: Core, peer: Peer, request: int, msg: m.FetchBlob) -> m.Message:
     blob = core.session(msg.session).blobs.get(msg.digest)
     if blob is None:
-        raise e.NotFound(f"session {msg.session} has no blob {msg.digest[:12]}")
+        raise e.NotFound(f"session {msg.session} has no blob {msg.digest[:12]!r}")
     return m.Blob(blob)
 
 
@@ -154,8 +158,6 @@ def resume(core: Core, peer: Peer, request: int, msg: m.Resume) -> m.Message:
 
 
 def _deliver_archived(core: Core, session: Session, peer: Peer, client: str, has: list[tuple[int, int]]) -> None:
-    from flame.core.sessions.archive import with_table
-
     def go(stand_in: Session) -> None:
         by = submitter(stand_in, client)
         by.cursor, by.fetching, by.has = 0, False, has
@@ -170,7 +172,7 @@ def close_session(core: Core, peer: Peer, request: int, msg: m.CloseSession) -> 
     if session.state == SessionState.CLOSED:
         return views.session_info(core, session)
     if msg.mode not in ("strict", "drain", "finish", "cancel"):
-        raise e.InvalidArgument(f"close mode {msg.mode!r}; one of strict, drain, finish, cancel")
+        raise e.InvalidArgument(f"close mode {shown(msg.mode)}; one of strict, drain, finish, cancel")
     if msg.mode == "strict" and session.table.counts[RUNNING]:
         running = session.table.counts[RUNNING]
         raise e.SessionBusy(f"Cannot close session with running tasks: {running} of session {session.id} run")
@@ -256,8 +258,8 @@ def cancel_tasks(core: Core, peer: Peer, request: int, msg: m.CancelTasks) -> m.
         return m.Cancelled(session.id, ())
     pending: list[tuple[int, int]] = []
     running: list[int] = []
-    for first, count in pairs(msg.runs):
-        if first < 1 or not session.table.has(first + count - 1):
+    for first, count in _apart(msg.runs):
+        if not session.table.has(first + count - 1):
             raise e.NotFound(
                 f"tasks {first}..{first + count - 1} of session {session.id} not found; it has {len(session.table)}"
             )
@@ -274,6 +276,16 @@ def cancel_tasks(core: Core, peer: Peer, request: int, msg: m.CancelTasks) -> m.
         _cancel_running(core, session, running)
     done = [(a, b - a) for a, b in pending] + ([(no, 1) for no in running] if msg.kill else [])
     return m.Cancelled(session.id, tuple(n for run in done for n in run))
+
+
+def _apart(runs: Sequence[int]) -> list[tuple[int, int]]:
+    """The same tasks as (first, count), in order, each once."""
+    out: list[tuple[int, int]] = []
+    for first, count in sorted(pairs(runs)):
+        start = max(first, sum(out[-1])) if out else first
+        if start < first + count:
+            out.append((start, first + count - start))
+    return out
 
 
 def _cancel_running(core: Core, session: Session, running: list[int]) -> None:
@@ -301,8 +313,6 @@ def owner_left(core: Core, client: str) -> None:
 
 
 def watch_task(core: Core, peer: Peer, request: int, msg: m.WatchTask) -> m.Message | None:
-    from flame.core.sessions.archive import send_task
-
     session = core.session(msg.session)
     if session.archive:
         send_task(core, session, msg.no, lambda info: core.send(peer, m.TaskChanged(msg.watch, info)), peer, request)

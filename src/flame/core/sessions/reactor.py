@@ -35,6 +35,7 @@ from flame.core.sessions.dispatch import feed, leave, measure
 from flame.core.sessions.invariants import check
 from flame.core.sessions.results import completed, deliver_all, wake
 from flame.core.sessions.state import BY_HAND, Core, Executor, Fetch, Session, Settings
+from flame.core.sessions.wellformed import wellformed
 
 __all__ = ["Fetch", "Fetched", "Sessions", "Settings", "StorageChanged"]
 
@@ -240,14 +241,17 @@ class Sessions:
     def _received(self, event: Received) -> None:
         core = self.core
         kind = type(event.message)
+        if event.peer and event.peer not in core.peers:
+            return  # it was sent away; this came behind
         try:
             if event.peer == core.allocator:
                 NEWS[kind](core, event.message)
-            elif kind in REPORTS:
-                if core.peers.get(event.peer) is None:
-                    return
+                return
+            wellformed(event.message)
+            if kind in REPORTS:
                 REPORTS[kind](core, executors.serving(core, event.peer), event.message)
             elif kind in VERBS:
+                executors.allow(core, event.peer, event.message)
                 answer = VERBS[kind](core, event.peer, event.request, event.message)
                 if answer is not None:
                     lazy = kind is m.Submit and intake.NATIVE in core.peers[event.peer].features

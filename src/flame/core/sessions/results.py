@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flame.core.model.messages import RUN, Completed, Recorded, Results, TaskChanged
+from flame.core.model.messages import Completed, Recorded, Results, TaskChanged
 from flame.core.model.payloads import Column, failure
 from flame.core.model.reactor import LAZY
 from flame.core.model.states import ResultCode
@@ -303,6 +303,3 @@ def select(session: str, outcome: Outcome, mine: list[tuple[int, int]]) -> Resul
             blobs.append(blob)
             stop = end
     return Results(session, tuple(runs), b"".join(codes), b"".join(lengths), b"".join(blobs))
-
-
-assert RUN == 5

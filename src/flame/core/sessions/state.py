@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flame.core.base.errors import NotFound
+from flame.core.base.ids import shown
 from flame.core.model.messages import (
     AppInfo,
     ClusterChanged,
@@ -49,6 +50,14 @@ class Settings:
     """How long an owned session outlives its client."""
     cancel_grace: float = 1.0
     """Between the cooperative signal and the end of the executor process."""
+    start_limit: float = 60.0
+    """How long a granted executor may take to connect, and a gRPC service to listen."""
+    enter_limit: float = 60.0
+    """How long a service may take to enter a session."""
+    leave_limit: float = 10.0
+    """How long an executor may take to leave once its last task has ended."""
+    shim_slack: float = 10.0
+    """The gRPC shim keeps these limits itself and says more: for its services ours come this much later."""
     max_losses: int = 3
     """Executors one task may kill before it fails."""
     retry_limit: int = 5
@@ -267,10 +276,10 @@ class Core:
     def session(self, id: str) -> Session:
         """By id or by numeric alias. Raises NotFound."""
         found = self.sessions.get(id)
-        if found is None and id.isdecimal():
+        if found is None and len(id) < 19 and id.isdecimal():
             found = self.sessions.get(self.aliases.get(int(id), ""))
         if found is None:
-            raise NotFound(f"session {id!r} not found", hint="`flmctl list -s` shows the sessions")
+            raise NotFound(f"session {shown(id)} not found", hint="`flmctl list -s` shows the sessions")
         return found
 
     def event(self, session: Session, code: int, reason: str, message: str) -> None:

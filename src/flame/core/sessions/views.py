@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from flame.core.base.errors import InvalidArgument, NotFound
+from flame.core.base.ids import shown
 from flame.core.model import messages as m
 from flame.core.model.payloads import Column, decode_failure
 from flame.core.model.states import SessionState, TaskState
@@ -119,9 +120,7 @@ def explain(core: Core, object: str) -> m.Explanation:
     at = core.now
     if number:
         if not (number.isascii() and number.isdigit() and len(number) <= 18):
-            raise InvalidArgument(
-                f"{object!r} names no task: {number!r} is no number", hint="SESSION, or SESSION/TASK NUMBER"
-            )
+            raise InvalidArgument(f"{shown(object)} names no task", hint="SESSION, or SESSION/NUMBER")
         return m.Explanation(object, _explain_task(core, session, int(number), at))
     counts = session.counts
     reasons: list[m.EventInfo] = []
