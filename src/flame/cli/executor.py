@@ -10,8 +10,8 @@ from pathlib import Path
 
 from flame.cli.output import write
 from flame.core.base.errors import SessionClosed
+from flame.core.model.messages import BY_HAND
 from flame.core.model.states import SessionState
-from flame.core.sessions.state import BY_HAND
 
 
 def serve(endpoint: str, session: str) -> int:

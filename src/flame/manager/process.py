@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from flame.core.base.errors import FlameError, StorageCorrupt, StorageFull
+from flame.core.base.errors import FlameError, ProtocolError, StorageCorrupt, StorageFull
 from flame.core.model import messages as m
 from flame.core.model.reactor import Choked, Effect, Joined, Lost, Peer, Received, Recorded, Send
 from flame.core.sessions import records as r
@@ -193,6 +193,11 @@ class ManagerProcess(Handler):
     # -- the plane ---------------------------------------------------------------------------------------------------------
 
     def joined(self, peer: Peer, hello: m.Hello) -> None:
+        if hello.role not in ("client", "executor"):
+            self.plane.connections[peer].refuse(
+                ProtocolError(f"the session manager has nothing for a {hello.role[:64]!r}")
+            )
+            return
         if self.sealed and hello.role == "executor":
             self.plane.close(peer)  # it keeps what it has and comes again
             return
@@ -285,7 +290,7 @@ class ManagerProcess(Handler):
         trim()
 
     def _store_failed(self, error: FlameError) -> None:
-        """Drop the memory, read it again; answer only reads until a probe can write. Anything but a full disk ends the process."""
+        """Drop the memory, read it again; answer only reads until a probe can write. What else goes wrong there ends the process."""
         if not retryable(error):
             log.critical("the store failed: %s", error)
             self.stopping.set()
@@ -303,7 +308,8 @@ class ManagerProcess(Handler):
         core = self.reactor.core
         core.epoch, core.history = self.epoch, self.history
         self.sealed = True
-        self.driver.handle(StorageChanged(f"storage full: {error.message}"))
+        said = f"storage full: {error.message}" if isinstance(error, StorageFull) else error.message
+        self.driver.handle(StorageChanged(said))
         self._spawn(self._probe())
 
     async def _probe(self) -> None:

@@ -28,6 +28,10 @@ PROBE_EVERY = 0.25
 """Seconds between attempts to write again after the store was full."""
 
 
+class Torn(FlameError):
+    """An event was applied halfway; the memory must be read again from the store."""
+
+
 class Reactor(Protocol):
     def handle(self, event: Event, now: float) -> list[Effect]: ...
     def deadline(self) -> float | None: ...
@@ -96,7 +100,15 @@ class Driver:
         """Apply an event now and do what it asks for."""
         if self._stopped:
             return
-        self.perform(self.reactor.handle(event, self.clock()))
+        try:
+            effects = self.reactor.handle(event, self.clock())
+        except Exception as error:
+            # A bug. What the event did halfway is in memory and not in the journal: nothing of it may be told.
+            log.exception("a %s broke the reactor", type(event).__name__)
+            self._stopped = True
+            self._failed(Torn(f"internal error: {type(error).__name__}"))
+            return
+        self.perform(effects)
 
     def perform(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
@@ -247,7 +259,7 @@ class Driver:
 
 def retryable(error: FlameError) -> bool:
     """May the process go on after dropping its memory? Not when somebody else has the store."""
-    return isinstance(error, StorageFull) and not isinstance(error, Fenced)
+    return isinstance(error, StorageFull | Torn) and not isinstance(error, Fenced)
 
 
 def rows_of(records: Sequence[Any], encode: Callable[[Any], tuple[str, int, bytes]]) -> list[Row]:

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable
 
 from flame.core.base.errors import FlameError, ProtocolError
-from flame.core.model.messages import Failure, Hello, Message, Recorded, Submitted, Welcome
+from flame.core.model.messages import BY_HAND, Failure, Hello, Message, Recorded, Submitted, Welcome
 from flame.core.model.reactor import Peer
 from flame.shell.address import Address, connect
 from flame.shell.stream import Stream
@@ -29,6 +29,10 @@ HELLO_LIMIT = 10.0
 LAZY = (Submitted, Recorded)
 """Messages that nobody waits for: they travel with the next other one, or after LAZY_SECONDS. Each saves its receiver a wake-up."""
 LAZY_SECONDS = 0.002
+
+
+MAX_NAME = 1024
+"""Characters of a client's id."""
 
 
 class Handler:
@@ -87,6 +91,8 @@ class Connection:
     def _greet(self, request: int, message: Message) -> None:
         if not isinstance(message, Hello) or message.magic != "FLAME":
             raise ProtocolError(f"the first message is {type(message).__name__}, not Hello")
+        if max(len(message.client_id), len(message.token)) > MAX_NAME:
+            raise ProtocolError(f"a Hello with an id of {len(message.client_id):,} characters; at most {MAX_NAME}")
         if message.version_max < VERSIONS[0] or message.version_min > VERSIONS[1]:
             self._answer(
                 Failure(
@@ -96,7 +102,9 @@ class Connection:
                 )
             )
             return
-        if self.token and message.role != "executor" and not hmac.compare_digest(message.token, self.token):
+        # Executors that were placed bring a token of their own, which the reactor knows.
+        placed = message.role == "executor" and BY_HAND not in message.features
+        if self.token and not placed and not hmac.compare_digest(message.token.encode(), self.token.encode()):
             said = "no token" if not message.token else "a wrong token"
             self._answer(
                 Failure(

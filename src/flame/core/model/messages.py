@@ -21,6 +21,9 @@ ABSENT = 0xFFFFFFFF
 RUN = 5
 """Integers per run: first task number, count, epoch, lease, attempt."""
 
+BY_HAND = "by-hand"
+"""Hello feature, and node, of an executor that somebody started by hand: no agent reports its end, the allocator does not know it."""
+
 NATIVE = "flame.native=1"
 """Label of applications whose service runs in the executor process; others get a process of their own behind the gRPC shim."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flame.core.model.messages import (
+    BY_HAND,
     NATIVE,
     Assign,
     DemandChanged,
@@ -15,7 +16,7 @@ from flame.core.model.messages import (
 from flame.core.model.payloads import FRAME_BYTES, FRAME_TASKS
 from flame.core.model.reactor import NOW
 from flame.core.model.states import ExecutorState, SessionState
-from flame.core.sessions.state import BY_HAND, Core, Executor, Handout, Session
+from flame.core.sessions.state import Core, Executor, Handout, Session
 from flame.core.sessions.table import PENDING, Frame
 
 

@@ -6,12 +6,13 @@ import signal
 
 from flame.core.base.errors import InvalidState, PermissionDenied, ProtocolError
 from flame.core.model import messages as m
+from flame.core.model.messages import BY_HAND
 from flame.core.model.reactor import NOW, Close, Peer
 from flame.core.model.states import ExecutorState, SessionState
 from flame.core.sessions import views
 from flame.core.sessions.dispatch import dismiss, forget, lend, recall, requeue
 from flame.core.sessions.results import cancel, fail, returned
-from flame.core.sessions.state import BY_HAND, Core, Executor, Handout, Session
+from flame.core.sessions.state import Core, Executor, Handout, Session
 from flame.core.sessions.table import PENDING, RUNNING
 from flame.core.sessions.wellformed import check_runs
 

@@ -34,7 +34,7 @@ from flame.core.sessions.apply import apply, missing, reload, save
 from flame.core.sessions.dispatch import feed, leave, measure
 from flame.core.sessions.invariants import check
 from flame.core.sessions.results import completed, deliver_all, wake
-from flame.core.sessions.state import BY_HAND, Core, Executor, Fetch, Session, Settings
+from flame.core.sessions.state import Core, Executor, Fetch, Session, Settings
 from flame.core.sessions.wellformed import wellformed
 
 __all__ = ["Fetch", "Fetched", "Sessions", "Settings", "StorageChanged"]
@@ -310,7 +310,7 @@ class Sessions:
         core = self.core
         core.allocator = peer
         # It did not place those that were started by hand, and would look for them in vain.
-        placed = [executor for executor in core.executors.values() if executor.node != BY_HAND]
+        placed = [executor for executor in core.executors.values() if executor.node != m.BY_HAND]
         core.tell(m.ManagerJoined(self.address, core.epoch, tuple(executor.id for executor in placed)))
         for session in core.sessions.values():
             session.demand = None

@@ -89,10 +89,6 @@ class Handout:
         self.next, self.end, self.epoch, self.lease = first, end, epoch, lease
 
 
-BY_HAND = "by-hand"
-"""Node of an executor that somebody started by hand: no agent reports its end, and the allocator does not know it."""
-
-
 class Executor:
     """One process that serves one session."""
 

@@ -1,0 +1,45 @@
+"""An event that breaks the reactor: what it did halfway is never told, and memory is read again from the store."""
+
+from __future__ import annotations
+
+import asyncio
+
+from flame.core.model.reactor import Ticked
+from flame.shell.driver import Driver, Torn, retryable
+from flame.store.memory import MemoryStore
+
+
+class Breaks:
+    def __init__(self):
+        self.seen = 0
+
+    def handle(self, event, now):
+        self.seen += 1
+        raise KeyError("a bug")
+
+    def deadline(self):
+        return None
+
+
+def test_a_bug_in_an_event_takes_the_crash_path_once(caplog):
+    said, failures = [], []
+
+    async def main():
+        reactor = Breaks()
+        store = MemoryStore()
+        store.open("h")
+        driver = Driver(
+            reactor, store, encode=lambda record: ("", 1, b""), send=said.append, close=lambda peer, why: None,
+            perform=said.append, failed=failures.append, loop=asyncio.get_running_loop(),
+        )  # fmt: skip
+        driver.handle(Ticked())
+        driver.handle(Ticked())
+        driver.stop()
+        assert reactor.seen == 1, "a broken reactor hears nothing more"
+
+    asyncio.run(main())
+    assert not said
+    (error,) = failures
+    assert isinstance(error, Torn)
+    assert retryable(error)
+    assert "a bug" in caplog.text
