@@ -22,8 +22,8 @@ from flame.core.model.states import SessionState
 from flame.core.peers.client import ClientPeer, SessionWindow
 from flame.core.peers.executor import ExecutorPeer
 from flame.core.scheduler.proposal import DemandState, Proposal
+from flame.core.sessions import adoption, dispatch, intake, losses, reactor, results, running
 from flame.core.sessions import apply as journal
-from flame.core.sessions import dispatch, executors, intake, reactor, results
 from flame.core.sessions import records as r
 from flame.core.sessions.queue import RunQueue
 from flame.core.sessions.state import Core, Handout
@@ -174,33 +174,33 @@ def adopt_without_the_highest_lease():
         executor.outstanding += end - first
         return end
 
-    with replaced(executors, "_take_over", naive):
+    with replaced(adoption, "_take_over", naive):
         yield
 
 
 @mutant
 def adopt_what_was_never_committed():
     """Hand-outs leave before their tasks are committed; a task the journal does not have is adopted all the same."""
-    real = executors._take_over
+    real = adoption._take_over
 
     def trusting(core, session, executor, first, end, key, attempt):
         session.recovered = len(session.table)
         return real(core, session, executor, first, end, key, attempt)
 
-    with replaced(executors, "_take_over", trusting):
+    with replaced(adoption, "_take_over", trusting):
         yield
 
 
 @mutant
 def adopt_over_attempts():
     """A returned task is adopted with the attempt that was lost."""
-    real = executors._take_over
+    real = adoption._take_over
 
     def careless(core, session, executor, first, end, key, attempt):
         with replaced(TaskTable, "attempt", lambda self, no: attempt):
             return real(core, session, executor, first, end, key, attempt)
 
-    with replaced(executors, "_take_over", careless):
+    with replaced(adoption, "_take_over", careless):
         yield
 
 
@@ -217,7 +217,14 @@ def lose_a_recall():
 
 @mutant
 def requeue_nothing():
-    with replaced(executors, "requeue", lambda session, first, end: None):
+    def nothing(session, first, end):
+        """What came back waits nowhere."""
+
+    with (
+        replaced(running, "requeue", nothing),
+        replaced(losses, "requeue", nothing),
+        replaced(adoption, "requeue", nothing),
+    ):
         yield
 
 
@@ -250,19 +257,19 @@ def forget_counters():
 
 @mutant
 def never_give_a_killer_up():
-    real = executors.lose
+    real = losses.lose
 
     def patient(core, session, no, report, blame):
         real(core, session, no, report, False)
 
-    with replaced(executors, "lose", patient):
+    with replaced(losses, "lose", patient):
         yield
 
 
 @mutant
 def forget_a_lost_executor():
     """Its connection ended and nobody looks after its tasks."""
-    with replaced(executors, "settle", lambda core, executor, report: executor.handouts.clear()):
+    with replaced(losses, "settle", lambda core, executor, report: executor.handouts.clear()):
         yield
 
 

@@ -17,8 +17,8 @@ from flame.core.sessions import views
 from flame.core.sessions.apply import save, submitter
 from flame.core.sessions.archive import send_task, with_table
 from flame.core.sessions.dispatch import leave
-from flame.core.sessions.executors import kill_if_running, stop_running, wait_over
 from flame.core.sessions.results import cancel, deliver
+from flame.core.sessions.running import kill_if_running, stop_running, wait_over
 from flame.core.sessions.state import Core, Session
 from flame.core.sessions.table import PENDING, RUNNING, pairs
 

@@ -28,7 +28,7 @@ from flame.core.model.reactor import (
     Ticked,
 )
 from flame.core.model.states import SessionState
-from flame.core.sessions import apps, archive, executors, intake, views
+from flame.core.sessions import adoption, apps, archive, binding, executors, intake, losses, running, views
 from flame.core.sessions import records as r
 from flame.core.sessions.apply import apply, missing, reload, save
 from flame.core.sessions.dispatch import feed, leave, measure
@@ -104,10 +104,10 @@ VERBS: dict[type[m.Message], Callable[[Core, Peer, int, Any], m.Message | None]]
 #: what executors say: (core, executor, message)
 REPORTS: dict[type[m.Message], Callable[[Core, Executor, Any], None]] = {
     m.Completed: completed,
-    m.Entered: executors.entered,
-    m.Started: executors.started,
-    m.Recalled: executors.recalled,
-    m.Blocked: executors.blocked,
+    m.Entered: binding.entered,
+    m.Started: running.started,
+    m.Recalled: running.recalled,
+    m.Blocked: running.blocked,
     m.LogLine: lambda core, executor, msg: _relay(core, executor, msg),
     m.Streamed: lambda core, executor, msg: _relay(core, executor, msg),
     m.Left: lambda core, executor, msg: None,
@@ -139,7 +139,7 @@ def _drain(core: Core, msg: m.DrainExecutor) -> None:
 def _cluster(core: Core, msg: m.ClusterChanged) -> None:
     core.cluster = msg
     for session in list(core.sessions.values()):
-        executors.end_adoption(core, session)
+        adoption.end_adoption(core, session)
 
 
 def _reasons(core: Core, msg: m.Reasons) -> None:
@@ -150,7 +150,7 @@ def _reasons(core: Core, msg: m.Reasons) -> None:
 #: what the allocator says
 NEWS: dict[type[m.Message], Callable[[Core, Any], None]] = {
     m.Granted: executors.granted,
-    m.PlacementGone: executors.gone,
+    m.PlacementGone: losses.gone,
     m.DrainExecutor: _drain,
     m.ClusterChanged: _cluster,
     m.Reasons: _reasons,
@@ -194,7 +194,7 @@ class Sessions:
             if session.state == SessionState.OPEN:
                 session.adopt_until = now + core.settings.adopt_grace
                 session.recovered = len(session.table)
-                core.timer(session.adopt_until, executors.adoption_over, session.id)
+                core.timer(session.adopt_until, adoption.adoption_over, session.id)
                 if session.owner:
                     core.timer(now + core.settings.owner_grace, intake.owner_left, session.owner)
                 _restore_wait_timers(core, session)
@@ -338,7 +338,7 @@ class Sessions:
             if core.strangers.get(hello.client_id) == peer:
                 del core.strangers[hello.client_id]
             if executor is not None and executor.peer == peer:
-                executors.lost(core, executor)
+                losses.lost(core, executor)
         elif core.clients.get(hello.client_id) == peer:
             del core.clients[hello.client_id]
             core.timer(core.now + core.settings.owner_grace, intake.owner_left, hello.client_id)
@@ -370,4 +370,4 @@ class Sessions:
 def _restore_wait_timers(core: Core, session: Session) -> None:
     for frame in session.table.frames:
         if frame.open and frame.wait_timeout >= 0:
-            core.timer(frame.at + frame.wait_timeout, executors.wait_over, session.id, frame.first, frame.wait_timeout)
+            core.timer(frame.at + frame.wait_timeout, running.wait_over, session.id, frame.first, frame.wait_timeout)

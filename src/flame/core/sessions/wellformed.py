@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flame.core.base.errors import InvalidArgument, ProtocolError
+from flame.core.base.errors import InvalidArgument, PayloadTooLarge, ProtocolError
 from flame.core.base.ids import shown
 from flame.core.model import messages as m
-from flame.core.model.payloads import sound
+from flame.core.model.payloads import MAX_PAYLOAD, sound
 from flame.core.model.states import ResultCode
 
 LONGEST = 100 * 365 * 86400.0
@@ -73,6 +73,8 @@ def _open(message: m.OpenSession) -> None:
     spec = message.spec
     if spec is None:
         return
+    if spec.common_data is not None and len(spec.common_data) > MAX_PAYLOAD:
+        raise PayloadTooLarge(f"common data of {len(spec.common_data):,} bytes; at most {MAX_PAYLOAD:,}")
     _count("min_instances", spec.min_instances)
     _count("max_instances", spec.max_instances)
     _count("retries", spec.retries)
