@@ -207,20 +207,26 @@ def many_clients(count: int = 8, tasks: int = 10_000) -> dict[str, float]:
     throughput(peer, tasks)
     alone = throughput(peer, count * tasks)
     script = (
-        "import sys, flame\nclient = flame.connect(sys.argv[1])\nsession = client.open_session(sys.argv[2])\nsys.stdin.readline()\n"
-        f"futures = [session.run(b'x%d' % i) for i in range({tasks})]\nassert all(f.result() == b'x%d' % i for i, f in enumerate(futures))"
+        "import sys, time, flame\nclient = flame.connect(sys.argv[1])\nsession = client.open_session(sys.argv[2])\n"
+        "print(flush=True)\nsys.stdin.readline()\nbegun = time.perf_counter()\n"
+        f"futures = [session.run(b'x%d' % i) for i in range({tasks})]\n"
+        "assert all(f.result() == b'x%d' % i for i, f in enumerate(futures))\nprint(begun, time.perf_counter(), flush=True)"
     )
     command = [sys.executable, "-c", script, str(peer.cluster.data_dir), peer.session.id]
     before = peer.session.status().succeed
-    children = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(count)]
-    time.sleep(3)
-    begun = time.perf_counter()
+    children = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+    for child in children:
+        assert child.stdout is not None
+        child.stdout.readline()
+    said = []
     for child in children:
         assert child.stdin is not None
-        child.stdin.write(b"\n")
-        child.stdin.close()
-    codes = [child.wait() for child in children]
-    took = time.perf_counter() - begun
+        child.stdin.write("\n")
+        child.stdin.flush()
+    for child in children:
+        said.append([float(t) for t in child.communicate()[0].split()])
+    codes = [child.returncode for child in children]
+    took = max(end for _, end in said) - min(begun for begun, _ in said)  # one clock for all processes
     results = peer.session.status().succeed - before
     peer.stop()
     assert not any(codes)

@@ -16,7 +16,8 @@ from flame.core.model.states import SessionState
 
 def serve(endpoint: str, session: str) -> int:
     """Serve an open session of the cluster at `endpoint` until it closes. Returns the exit code."""
-    from flame.agent.executor import Executor, Launch, load_service
+    from flame.agent.executor import Executor, Launch
+    from flame.agent.outcome import load_service
     from flame.agent.page import Page
     from flame.sdk import current
     from flame.sdk.connect import connect

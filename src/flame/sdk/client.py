@@ -84,6 +84,8 @@ class Client:
             value = more.get(key)
             if value is not None and (not isinstance(value, int) or value < 0):
                 raise InvalidArgument(f"{key}={value!r}; a number from 0 on")
+        if not isinstance(resources, str | Mapping | None):
+            raise InvalidArgument(f"resources={resources!r}", hint='a text such as "cpu=1,mem=1g"')
         sizes = parse_resources(resources) if isinstance(resources, str) else dict(resources or {})
         return m.SessionSpec(application, common_data, resources=sizes, **more)
 

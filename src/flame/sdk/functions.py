@@ -67,7 +67,11 @@ def pickle_call(digest: bytes, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 def pickle_result(value: Any) -> bytes:
     if type(value) in _PLAIN:
         return _dumps(value, 5)
-    return cloudpickle.dumps(value)  # type: ignore[no-any-return]
+    try:
+        return cloudpickle.dumps(value)  # type: ignore[no-any-return]
+    except Exception as error:
+        text = f"the result, a {type(value).__name__}, cannot be pickled: {error}"
+        raise Unpicklable(text, hint="return what it stands for: a path, an address, the data") from error
 
 
 class FunctionService(FlameService):

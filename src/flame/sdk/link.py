@@ -13,22 +13,26 @@ import os
 import queue
 import select
 import socket
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED
-from typing import Any
+from collections.abc import Callable
 
-from flame.core.base.errors import BY_CODE, ClientForked, FlameError, HistoryLost, ProtocolError, Unavailable
+from flame.core.base.errors import (
+    ClientForked,
+    FlameError,
+    HistoryLost,
+    InvalidArgument,
+    PayloadTooLarge,
+    ProtocolError,
+    Unavailable,
+)
 from flame.core.model import messages as m
 from flame.core.model.messages import Message
-from flame.core.model.states import ResultCode
 from flame.core.peers.client import ClientPeer
-from flame.sdk.failures import error_from
+from flame.sdk.results import Results, error_of, print_line
 from flame.shell.address import Address, connect
-from flame.wire.codec import Deframer, decode, frame
+from flame.wire.codec import MAX_FRAME, Deframer, decode, frame
 
 log = logging.getLogger("flame.client")
 
@@ -68,8 +72,7 @@ class Link:
         self._watches: dict[int, tuple[m.WatchTask, Callable[[m.TaskChanged], None]]] = {}
         self._resumes: dict[int, str] = {}
         self._again: list[tuple[float, m.Submit]] = []
-        self._calls: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
-        self._caller: threading.Thread | None = None
+        self.results = Results()
         self._wake_r, self._wake_w = os.pipe()
         os.set_blocking(self._wake_r, False)
         os.set_blocking(self._wake_w, False)
@@ -94,9 +97,10 @@ class Link:
         self.check()
         slot: queue.SimpleQueue[Message | FlameError] = queue.SimpleQueue()
         number = next(self._numbers)
+        body = _framed(message, number)  # before it is remembered: what cannot be sent is never sent again
         with self.lock:
             self._asked[number] = (message, slot, False)
-            self._send(frame(message, number))
+            self._send(body)
         try:
             answer = slot.get(timeout=timeout)
         except queue.Empty:
@@ -150,16 +154,9 @@ class Link:
             with contextlib.suppress(FlameError):
                 self.ask(m.Unwatch(number))
 
-    def call(self, work: Callable[[], object]) -> None:
-        """Run on the callback thread."""
-        if self._caller is None:
-            self._caller = threading.Thread(target=self._call_all, name="flame-callbacks", daemon=True)
-            self._caller.start()
-        self._calls.put(work)
-
     @property
     def in_callback(self) -> bool:
-        return threading.current_thread() in (self._caller, self._thread)
+        return threading.current_thread() in (self.results.caller, self._thread)
 
     def close(self) -> None:
         """Futures that have no result yet fail with Unavailable."""
@@ -169,7 +166,7 @@ class Link:
         self.wake()
         if self._pid == os.getpid() and threading.current_thread() is not self._thread:
             self._thread.join(2)
-        self._calls.put(None)
+        self.results.stop()
         with self.lock:
             self._fail_all(Unavailable("this client is closed"))
 
@@ -284,7 +281,7 @@ class Link:
             if asked is not None:
                 asked[1].put(error_of(message) if kind is m.Failure else message)  # type: ignore[arg-type]
         elif kind is m.LogLine:
-            self.call(lambda: print_line(message))  # type: ignore[arg-type]
+            self.results.call(lambda: print_line(message))  # type: ignore[arg-type]
         elif kind is m.Streamed:
             self.on_stream(message)  # type: ignore[arg-type]
         elif kind is m.TaskChanged:
@@ -296,7 +293,7 @@ class Link:
         """The session may be gone by now: who waits for it hears so."""
         if isinstance(message, m.Failure):
             with self.lock:
-                self.fail(self.peer.windows[session].abandon(), error_of(message))
+                self.results.fail(self.peer.windows[session].abandon(), error_of(message))
                 self.room.notify_all()
 
     def _changed(self, message: m.TaskChanged) -> None:
@@ -304,7 +301,7 @@ class Link:
         if found is not None:
             if message.task is None or message.task.state >= 2:
                 self._watches.pop(message.watch, None)
-            self.call(lambda: found[1](message))
+            self.results.call(lambda: found[1](message))
 
     def _refused(self, seq: int, failure: m.Failure) -> None:
         """A frame was not taken: later again, or never."""
@@ -316,7 +313,7 @@ class Link:
                         if error.retryable:
                             self._again.append((time.monotonic() + RETRY, submit))
                         else:
-                            self.fail(self.peer.refuse(window.id), error)
+                            self.results.fail(self.peer.refuse(window.id), error)
                             self.room.notify_all()
                         return
 
@@ -327,50 +324,6 @@ class Link:
             self._again = [(at, s) for at, s in self._again if at > now]
             for submit in sorted(due, key=lambda s: s.seq):
                 self._out.append(memoryview(frame(submit, SUBMIT + submit.seq)))
-
-    # -- results -----------------------------------------------------------------------------------------------------------
-
-    def resolver(self, session: str) -> Callable[[Sequence[Any], bytes, Sequence[bytes | None], int], None]:
-        def resolve(futures: Sequence[Any], codes: bytes, payloads: Sequence[bytes | None], first: int) -> None:
-            if codes:
-                self._resolve_mixed(session, futures, codes, payloads, first)
-                return
-            told = []
-            for future, payload in zip(futures, payloads, strict=True):
-                future._result = payload
-                future._state = FINISHED
-                if future._cond is not None:
-                    told.append(future)
-            self._tell(told)
-
-        return resolve
-
-    def _resolve_mixed(
-        self, session: str, futures: Sequence[Any], codes: bytes, payloads: Sequence[bytes | None], first: int
-    ) -> None:
-        for i, future in enumerate(futures):
-            code = codes[i]
-            if code == ResultCode.SUCCEED:
-                future._result = payloads[i]
-                future._state = FINISHED
-            elif code == ResultCode.CANCELLED:
-                future._state = CANCELLED_AND_NOTIFIED
-            else:
-                future._exception = error_from(payloads[i] or b"", session, first + i)
-                future._state = FINISHED
-        self._tell([f for f in futures if f._cond is not None])
-
-    def _tell(self, futures: list[Any]) -> None:
-        for future in futures:
-            if future._settle():
-                self.call(future._call_hooks)
-
-    def fail(self, futures: Sequence[Any], error: FlameError) -> None:
-        for future in futures:
-            if not future.done():
-                future._exception = error
-                future._state = FINISHED
-        self._tell([f for f in futures if f._cond is not None])
 
     # -- connections ---------------------------------------------------------------------------------------------------------
 
@@ -458,26 +411,18 @@ class Link:
 
     def _fail_all(self, error: FlameError) -> None:
         for window in self.peer.windows.values():
-            self.fail(window.abandon(), error)
+            self.results.fail(window.abandon(), error)
         asked, self._asked = self._asked, {}
         for _, slot, _ in asked.values():
             slot.put(error)
 
-    def _call_all(self) -> None:
-        while (work := self._calls.get()) is not None:
-            try:
-                work()
-            except Exception:
-                log.exception("a callback failed")
 
-
-def error_of(failure: m.Failure) -> FlameError:
-    """The class the other side raised."""
-    return BY_CODE.get(failure.code, FlameError)(failure.message, hint=failure.hint)
-
-
-def print_line(line: m.LogLine) -> None:
-    """What a task printed, with task and session named."""
-    stream = sys.stderr if line.stream == "err" else sys.stdout
-    with contextlib.suppress(Exception):
-        print(f"[{line.session}/{line.no}] {line.text}", file=stream, flush=True)
+def _framed(message: Message, request: int) -> bytes:
+    """Raises InvalidArgument for values that the wire has no form for, PayloadTooLarge for more than it carries."""
+    try:
+        made = frame(message, request)
+    except (UnicodeError, ValueError, TypeError) as error:
+        raise InvalidArgument(f"{type(message).__name__} cannot be sent: {error}") from None
+    if len(made) > MAX_FRAME:
+        raise PayloadTooLarge(f"a {type(message).__name__} of {len(made):,} bytes; at most {MAX_FRAME:,}")
+    return made

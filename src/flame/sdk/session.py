@@ -38,7 +38,7 @@ class Session:
         self.link, self.info = link, info
         self.id = info.id
         self.owned = owned
-        self._window: SessionWindow = link.peer.window(info.id, link.resolver(info.id), attrgetter("_result"))
+        self._window: SessionWindow = link.peer.window(info.id, link.results.resolver(info.id), attrgetter("_result"))
         self._window.framed = _let_go
         self._window.owned = owned
         self._queue = self._window.queue
