@@ -153,7 +153,7 @@ def test_a_result_that_cannot_be_pickled_fails_its_task():
     def bad():
         return threading.Lock()
 
-    with pytest.raises(flame.TaskFailed, match="pickle"):
+    with pytest.raises(flame.Unpicklable, match="cannot be pickled"):
         bad.submit().result(30)
 
 
