@@ -172,7 +172,7 @@ def logs(
 ) -> None:
     """Print what tasks printed."""
     session, _, number = task.partition("/")
-    if number and not number.isdecimal():
+    if number and not (number.isascii() and number.isdecimal() and len(number) < 19):
         raise typer.BadParameter(f"{number!r} is not a task number")
     with running.client(data_dir, endpoint) as client:
         lines = client.logs(session, int(number or 0))
@@ -194,7 +194,7 @@ def executor(
     """Start one executor by hand: it serves a session beside the placed ones, until the session closes."""
     from flame.cli.executor import serve
 
-    raise typer.Exit(serve(endpoint or running.find(data_dir).endpoint, session))
+    raise typer.Exit(serve((endpoint if data_dir is None else None) or running.find(data_dir).endpoint, session))
 
 
 @app.command()

@@ -34,7 +34,7 @@ def read_manifests(path: Path) -> list[Manifest]:
     try:
         text = path.read_text()
     except FileNotFoundError as error:
-        raise NotFound(f"there is no file {path}") from error
+        raise NotFound(f"there is no file {path}", hint="give the path of a YAML file") from error
     except OSError as error:
         raise InvalidArgument(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

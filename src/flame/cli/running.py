@@ -123,16 +123,16 @@ def _zombie(pid: int) -> bool:
 
 @contextmanager
 def client(data_dir: Path | None, endpoint: str | None) -> Iterator[Any]:
-    """A client of the cluster named, or running here. Never starts one."""
+    """A client of the cluster named, or running here. Never starts one. A directory that is named wins over FLAME_ENDPOINT."""
     from flame.sdk.connect import connect
 
-    with connect(endpoint or find(data_dir).endpoint) as found:
+    with connect((endpoint if data_dir is None else None) or find(data_dir).endpoint) as found:
         yield found
 
 
 def status(data_dir: Path | None, endpoint: str | None) -> dict[str, Any]:
     """Everything about the cluster; `state` is ok or degraded, with the reasons. Raises when it cannot be reached."""
-    run = find(data_dir) if endpoint is None else None
+    run = find(data_dir) if endpoint is None or data_dir is not None else None
     with client(data_dir, endpoint) as found:
         record: dict[str, Any] = msgspec.to_builtins(found.status())
     record |= {"endpoint": endpoint, "compat": None, "listen": None, "data_dir": None, "pids": {}}

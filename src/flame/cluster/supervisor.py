@@ -65,7 +65,11 @@ class Supervisor:
 
     def run(self) -> int:
         try:
-            self._prepare()
+            try:
+                self._prepare()
+            except OSError as error:
+                text = f"cannot start in {self.config.data_dir}: {error.strerror or error} ({error.filename})"
+                raise InvalidArgument(text, hint="--data-dir chooses another place") from error
         except FlameError as error:
             self._say({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
             raise
