@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import textwrap
@@ -12,6 +13,7 @@ import pytest
 
 import flame
 from flame.sdk import connect as connecting
+from flame.testing.cluster import eventually
 
 
 @pytest.fixture(autouse=True)
@@ -251,3 +253,35 @@ def test_a_python_mismatch_is_named(client, monkeypatch):
     with pytest.raises(flame.FlameError, match=r"Python 3\.0"):
         pool.submit(pow, 2, 2).result(60)
     pool.shutdown(wait=False, cancel_futures=True)
+
+
+def test_ctrl_c_cancels_what_the_call_began(cluster, client):
+    """A script in the middle of a map is interrupted: its tasks do not go on."""
+    script = textwrap.dedent("""
+        import flame, time
+
+        class Sleeper(flame.FlameService):
+            def on_task_invoke(self, ctx):
+                time.sleep(0.5)
+
+        client = flame.connect()
+        session = client.session(Sleeper, id="interrupted", detached=True)
+        print("ready", flush=True)
+        try:
+            list(session.map([None] * 400))
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+    """)
+    child = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env=environment(FLAME_ENDPOINT=str(cluster.data_dir)),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    eventually(lambda: client.get_session("interrupted").running > 0)
+    child.send_signal(signal.SIGINT)
+    assert child.communicate(timeout=60)[0] == "interrupted\n"
+    info = client.get_session("interrupted")
+    assert (info.pending, info.cancelled > 300) == (0, True)
