@@ -49,11 +49,17 @@ class ClusterConfig:
     """Added to the environment of every executor."""
 
 
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is no list")
+    return tuple(str(item) for item in value)
+
+
 #: yaml key of `cluster:` -> (field, converter)
 _KEYS: dict[str, tuple[str, Any]] = {
     "name": ("name", str),
     "resreq": ("resources", parse_resources),
-    "policies": ("policies", lambda v: tuple(str(p) for p in v)),
+    "policies": ("policies", _texts),
     "listen": ("listen", str),
     "compat_listener": ("compat", str),
     "durability": ("durability", str),
@@ -66,35 +72,70 @@ _KEYS: dict[str, tuple[str, Any]] = {
 
 
 def load(path: Path, base: ClusterConfig) -> ClusterConfig:
-    """Read `flame-cluster.yaml` over `base`. Raises InvalidArgument that lists every mistake; unknown keys are ignored."""
+    """Read `flame-cluster.yaml` over `base`. Raises InvalidArgument that lists every mistake with its line; unknown keys are ignored."""
     import yaml
 
     try:
-        found = yaml.safe_load(path.read_text()) or {}
+        text = path.read_text()
+        found = yaml.safe_load(text) or {}
+        lines = _lines(yaml.compose(text, yaml.SafeLoader))
     except OSError as error:
         raise InvalidArgument(f"cannot read {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise InvalidArgument(f"{path}: {error}") from None
-    if not isinstance(found, dict) or not isinstance(found.get("cluster", {}), dict):
-        raise InvalidArgument(f"{path}: the top is a mapping with a key `cluster`")
-    cluster = found.get("cluster") or {}
-    changes: dict[str, Any] = {}
+    except UnicodeDecodeError as error:
+        raise InvalidArgument(f"{path}: not a text file: {error.reason} at byte {error.start}") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f":{mark.line + 1}" if mark is not None else ""
+        raise InvalidArgument(f"{path}{where}: not YAML: {error.problem or error.context}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InvalidArgument(f"{path}: not YAML: {error}") from None
     mistakes: list[str] = []
+
+    def wrong(key: str, text: object) -> None:
+        mistakes.append(f"line {lines.get(key, 1)}: {key}: {text}")
+
+    def section(of: dict[str, Any], key: str, path: str) -> dict[str, Any]:
+        value = of.get(key)
+        if value is None or isinstance(value, dict):
+            return value or {}
+        wrong(path, f"{value!r} is no mapping")
+        return {}
+
+    if not isinstance(found, dict):
+        raise InvalidArgument(f"{path}:1: the top is a mapping with a key `cluster`")
+    cluster = section(found, "cluster", "cluster")
+    changes: dict[str, Any] = {}
     for key, (name, convert) in _KEYS.items():
         if key in cluster and cluster[key] is not None:
             try:
                 changes[name] = convert(cluster[key])
-            except (ValueError, TypeError) as error:
-                mistakes.append(f"cluster.{key}: {error}")
-    limits = cluster.get("limits") or {}
-    recovery = (cluster.get("recovery") or {}).get("session") or {}
-    for section, key, name in ((limits, "max_sessions", "max_sessions"), (recovery, "retry_limits", "retry_limits")):
-        if isinstance(section.get(key), int):
-            changes[name] = section[key]
-        elif section.get(key) is not None:
-            mistakes.append(f"{key}: {section[key]!r} is not a number")
-    if "durability" in changes and changes["durability"] not in ("power", "process", "memory"):
-        mistakes.append(f"cluster.durability: {changes['durability']!r}; one of power, process, memory")
+            except (ValueError, TypeError, AttributeError) as error:
+                wrong(f"cluster.{key}", error)
+    limits = section(cluster, "limits", "cluster.limits")
+    recovery = section(section(cluster, "recovery", "cluster.recovery"), "session", "cluster.recovery.session")
+    for values, key, name in (
+        (limits, "cluster.limits.max_sessions", "max_sessions"),
+        (recovery, "cluster.recovery.session.retry_limits", "retry_limits"),
+    ):
+        value = values.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            changes[name] = value
+        elif value is not None:
+            wrong(key, f"{value!r} is not a number")
+    if changes.get("durability", "power") not in ("power", "process", "memory"):
+        wrong("cluster.durability", f"{changes['durability']!r}; one of power, process, memory")
     if mistakes:
-        raise InvalidArgument(f"{path}: " + "; ".join(mistakes))
+        raise InvalidArgument(f"{path}: " + "; ".join(mistakes), hint="correct these lines")
     return replace(base, **changes)
+
+
+def _lines(node: Any, path: str = "", depth: int = 0) -> dict[str, int]:
+    """Line of the value of every key, by its dotted path; as deep as settings go."""
+    out: dict[str, int] = {}
+    if depth < 4 and isinstance(getattr(node, "value", None), list):
+        for pair in node.value:
+            if isinstance(pair, tuple):
+                name = f"{path}{pair[0].value}"
+                out[name] = pair[1].start_mark.line + 1
+                out |= _lines(pair[1], f"{name}.", depth + 1)
+    return out
