@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-from collections import deque
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures._base import PENDING
 from operator import attrgetter
@@ -15,6 +14,7 @@ from flame.core.model.payloads import MAX_PAYLOAD
 from flame.core.peers.client import DEFAULT, SessionWindow
 from flame.sdk.future import Future
 from flame.sdk.link import GOOD_FRAME, Link
+from flame.sdk.windowed import windowed
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -202,34 +202,8 @@ class Session:
         are taken. Leaving the loop early, or Ctrl-C, cancels the rest. Raises what the first failed task raised."""
         if window < 1:
             raise InvalidArgument(f"window={window}; at least 1")
-        return self._map(iter(inputs), ordered, window, timeout)
-
-    def _map(self, inputs: Iterator[bytes | None], ordered: bool, window: int, timeout: float | None) -> Iterator[Any]:
-        out: deque[Future] = deque()
-        run = self.run
-        more = True
-        try:
-            while more or out:
-                while more and len(out) < window:
-                    try:
-                        out.append(run(next(inputs)))
-                    except StopIteration:
-                        more = False
-                if ordered:
-                    # Refill only when half is taken: one input a result would make frames of one task.
-                    while out and (not more or len(out) > window // 2):
-                        yield out[0].result(timeout)
-                        out.popleft()
-                elif out:
-                    done, _ = concurrent.futures.wait(out, timeout, concurrent.futures.FIRST_COMPLETED)
-                    if not done:
-                        raise TimeoutError("no task ended in time")
-                    out = deque(f for f in out if f not in done)
-                    yield from [f.result() for f in done]
-        finally:
-            left = [f for f in out if not f.done()]
-            if left:
-                self.cancel(left, kill=True)
+        cancel = functools.partial(self.cancel, kill=True)
+        return windowed(self.run, iter(inputs), cancel, ordered=ordered, window=window, timeout=timeout)
 
     # -- tasks -----------------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,6 @@ import inspect
 import os
 import queue
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, overload
 
@@ -25,6 +24,7 @@ from flame.sdk import current, functions
 from flame.sdk.future import Future
 from flame.sdk.service import TaskContext
 from flame.sdk.session import Session
+from flame.sdk.windowed import windowed
 
 
 class ObjectFuture(Future):
@@ -269,37 +269,13 @@ class Task:
         the loop early, or Ctrl-C, cancels the rest."""
         if os.environ.get("FLAME_SYNC") == "1":
             return map(self.function, *iterables)
-        return self._map(zip(*iterables, strict=False), ordered, window, timeout)
-
-    def _map(
-        self, calls: Iterator[tuple[Any, ...]], ordered: bool, window: int, timeout: float | None
-    ) -> Iterator[Any]:
-        from concurrent.futures import FIRST_COMPLETED, wait
-
         session = self._session()
-        out: deque[Any] = deque()
-        more = True
-        try:
-            while more or out:
-                while more and len(out) < window:
-                    try:
-                        out.append(self._call(session, next(calls), {}))
-                    except StopIteration:
-                        more = False
-                if ordered:
-                    while out and (not more or len(out) > window // 2):
-                        yield out[0].result(timeout)
-                        out.popleft()
-                elif out:
-                    done, _ = wait(out, timeout, FIRST_COMPLETED)
-                    if not done:
-                        raise TimeoutError("no call ended in time")
-                    out = deque(f for f in out if f not in done)
-                    yield from [f.result() for f in done]
-        finally:
-            left = [f for f in out if not f.done()]
-            if left:
-                session.cancel(left, kill=True)
+
+        def submit(args: tuple[Any, ...]) -> ObjectFuture:
+            return self._call(session, args, {})
+
+        cancel = functools.partial(session.cancel, kill=True)
+        return windowed(submit, zip(*iterables, strict=False), cancel, ordered=ordered, window=window, timeout=timeout)
 
 
 def _copy(source: Any, promise: ObjectFuture) -> None:
