@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from flame.core.model.reactor import Ticked
+from flame.core.model.reactor import Persist, Ticked
 from flame.shell.driver import Driver, Torn, retryable
 from flame.store.memory import MemoryStore
 
@@ -43,3 +43,39 @@ def test_a_bug_in_an_event_takes_the_crash_path_once(caplog):
     assert isinstance(error, Torn)
     assert retryable(error)
     assert "a bug" in caplog.text
+
+
+class Talks:
+    """Every event is one record."""
+
+    def handle(self, event, now):
+        return [Persist(("row",))]
+
+    def deadline(self):
+        return None
+
+
+def test_who_waits_for_a_commit_is_told_while_more_comes_in_all_the_time():
+    async def main():
+        loop = asyncio.get_running_loop()
+        store = MemoryStore()
+        store.durability = "power"  # commits in the writer's thread
+        store.open("h")
+        driver = Driver(
+            Talks(), store, encode=lambda record: ("", 1, b""), send=print, close=print, perform=print, failed=print, loop=loop
+        )  # fmt: skip
+        busy = True
+
+        def more():
+            driver.handle(Ticked())
+            if busy:
+                loop.call_soon(more)
+
+        more()
+        await asyncio.wait_for(driver.settled(), 10)
+        busy = False
+        await driver.settled()
+        assert not driver.uncommitted
+        driver.stop()
+
+    asyncio.run(main())

@@ -48,11 +48,13 @@ class Clock:
 
 
 class _Batch:
-    __slots__ = ("bytes", "rows", "sends")
+    __slots__ = ("bytes", "rows", "sends", "waiting")
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.sends: list[Send] = []
+        #: who wants to know that it is committed
+        self.waiting: list[asyncio.Future[None]] = []
         self.bytes = 0
 
 
@@ -91,7 +93,6 @@ class Driver:
         self._stopped = False
         self._work: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._drained: list[asyncio.Future[None]] = []
         self.batches = 0
 
     # -- events --------------------------------------------------------------------------------------------------------
@@ -219,6 +220,9 @@ class Driver:
         self.batches += 1
         for send in batch.sends:
             self._send(send)
+        for future in batch.waiting:
+            if not future.done():
+                future.set_result(None)
         if self._open.rows and self._urgent:
             self._commit()
             return
@@ -230,18 +234,17 @@ class Driver:
         waiting, self._open.sends = self._open.sends, []
         for send in waiting:
             self._send(send)
-        for future in self._drained:
-            if not future.done():
-                future.set_result(None)
-        self._drained.clear()
 
     async def settled(self) -> None:
         """Wait until everything persisted so far is committed."""
-        if self._open.rows or self._flying is not None:
+        with self._guard:  # the writer moves `_open` to `_flying`
+            batch = self._open if self._open.rows else self._flying
+            if batch is None:
+                return
             future: asyncio.Future[None] = self.loop.create_future()
-            self._drained.append(future)
-            self._urge()
-            await future
+            batch.waiting.append(future)
+        self._urge()
+        await future
 
     @property
     def uncommitted(self) -> bool:
