@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from flame.core.model.reactor import Persist, Ticked
 from flame.shell.driver import Driver, Torn, retryable
@@ -45,6 +46,16 @@ def test_a_bug_in_an_event_takes_the_crash_path_once(caplog):
     assert "a bug" in caplog.text
 
 
+class SlowStore(MemoryStore):
+    """As on a disk: commits in the writer's thread, and more comes in meanwhile."""
+
+    durability = "power"
+
+    def append(self, rows):
+        time.sleep(0.002)
+        super().append(rows)
+
+
 class Talks:
     """Every event is one record."""
 
@@ -58,8 +69,7 @@ class Talks:
 def test_who_waits_for_a_commit_is_told_while_more_comes_in_all_the_time():
     async def main():
         loop = asyncio.get_running_loop()
-        store = MemoryStore()
-        store.durability = "power"  # commits in the writer's thread
+        store = SlowStore()
         store.open("h")
         driver = Driver(
             Talks(), store, encode=lambda record: ("", 1, b""), send=print, close=print, perform=print, failed=print, loop=loop
