@@ -7,6 +7,7 @@ import random
 import resource
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -252,3 +253,41 @@ def test_threads_submit_side_by_side(client):
             thread.join(60)
         assert counts == [3000] * 6
         assert session.status().succeed == 18000
+
+
+def test_snapshots_are_written_while_running_and_recovery_uses_them(tmp_path):
+    """Small sessions until several snapshots are made, kill -9 in between; everything is there afterwards."""
+    with LocalCluster(tmp_path / "d", durability="power", compact_rows=40) as cluster, cluster.connect() as client:
+        snapshot = lambda: int((read_meta(cluster.data_dir / "sessions.db") or {}).get("snapshot", 0))  # noqa: E731
+        standing = client.session("flmping", id="standing", detached=True)
+        futures = [standing.run() for _ in range(500)]
+        for _ in range(30):
+            with client.session("flmping", detached=True) as session:
+                list(session.map([None] * 20))
+        eventually(lambda: snapshot() > 0)
+        doomed = client.session("flmping", id="doomed")
+        doomed.invoke()
+        doomed.close()
+        client.delete_session("doomed")
+        again = client.session("flmping", id="doomed", detached=True)
+        assert again.invoke()
+        first = snapshot()
+        for _ in range(30):
+            with client.session("flmping", detached=True) as session:
+                list(session.map([None] * 20))
+        eventually(lambda: snapshot() > first)
+        cluster.kill("manager")
+        assert all(f.result(30) for f in futures)
+        assert standing.invoke()
+        sessions = client.list_sessions()
+        assert len(sessions) == 62
+        assert sum(s.succeed for s in sessions) == 501 + 60 * 20 + 1
+        assert all(t.output for s in sessions for t in client.link.ask(m.ListTasks(s.id)).tasks)
+
+
+def read_meta(path):
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
+    try:
+        return dict(connection.execute("SELECT key, value FROM meta"))
+    finally:
+        connection.close()

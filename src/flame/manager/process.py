@@ -37,9 +37,8 @@ from flame.store.sqlite import SqliteStore
 
 log = logging.getLogger("flame.manager")
 
-COMPACT_ROWS = 20_000
-"""Control rows behind the snapshot at which a new one is made."""
-COMPACT_CHECK = 30.0
+COMPACT_CHECK = 2.0
+"""Seconds between two looks at how many rows there are behind the snapshot."""
 TRIM_TASKS, TRIM_PAUSE = 50_000, 0.1
 """After a session of so many tasks has closed, its memory is given back to the system."""
 ALLOCATOR: Peer = 1
@@ -99,6 +98,7 @@ class ManagerProcess(Handler):
         self.driver: Driver
         self._control_rows = 0
         self._trimming = False
+        self._covered = 0
         self._gone: list[tuple[str, int]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -169,7 +169,7 @@ class ManagerProcess(Handler):
         missing = self.reactor.missing()
         for position, row in zip(missing, self.store.read(missing), strict=True):
             self.reactor.reload(position, decode_row(row))
-        last = covered
+        last = self._covered = covered
         for row in self.store.rows(covered):
             record = decode_row(row)
             self.reactor.handle(Recorded(row.position, record), now)
@@ -329,20 +329,20 @@ class ManagerProcess(Handler):
     async def _compact_by_itself(self) -> None:
         while True:
             await asyncio.sleep(COMPACT_CHECK)
-            if not self.sealed and self.driver.position - self._covered() > COMPACT_ROWS:
+            if not self.sealed and self.driver.position - self._covered > self.config.cluster.compact_rows:
                 await self.compact()
-
-    def _covered(self) -> int:
-        return self.store.snapshot()[0]
 
     async def compact(self) -> None:
         """Write a snapshot of now and drop the control rows it covers, while everything goes on."""
-        await self.driver.settled()
-        position, records = self.driver.position, self.reactor.snapshot()
+        driver = self.driver
+        position, records = driver.position, self.reactor.snapshot()
         gone, self._gone = self._gone, []
-        rows = rows_of(records, encode_row)
+        await driver.settled()  # a snapshot must not be ahead of its rows
+        if driver is not self.driver:
+            return
         try:
-            await asyncio.to_thread(self.store.save_snapshot, position, rows, gone)
+            await asyncio.to_thread(self.store.save_snapshot, position, rows_of(records, encode_row), gone)
+            self._covered = position
         except FlameError as error:
             self._gone = gone + self._gone
             log.warning("no snapshot: %s", error)

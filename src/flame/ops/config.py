@@ -43,6 +43,8 @@ class ClusterConfig:
     """Sessions kept in memory; the oldest closed ones are dropped beyond it. None: all."""
     delay_release: float | None = None
     """Seconds an idle executor stays; None: as its application says."""
+    compact_rows: int = 20_000
+    """Journal rows behind the last snapshot at which a new one is written and what it covers is dropped."""
     private: bool = False
     """Belongs to one client and ends with it."""
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -46,6 +46,8 @@ class SqliteStore:
         #: bytes in the WAL since the last checkpoint, about
         self._unchecked = 0
         self._reading = threading.Lock()
+        #: one transaction at a time on the writer's connection: snapshots come from another thread than batches
+        self._writing = threading.Lock()
         self._epoch = 0
         self._wal = Path(f"{path}-wal")
 
@@ -175,6 +177,10 @@ class SqliteStore:
     # -- writing -------------------------------------------------------------------------------------------------------
 
     def append(self, rows: Sequence[Row]) -> None:
+        with self._writing:
+            self._append(rows)
+
+    def _append(self, rows: Sequence[Row]) -> None:
         writer = self._writer
         assert writer is not None, "open first"
         try:
@@ -208,6 +214,10 @@ class SqliteStore:
             self._checker.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
 
     def save_snapshot(self, position: int, rows: Sequence[Row], gone: Sequence[tuple[str, int]]) -> None:
+        with self._writing:
+            self._save_snapshot(position, rows, gone)
+
+    def _save_snapshot(self, position: int, rows: Sequence[Row], gone: Sequence[tuple[str, int]]) -> None:
         writer = self._writer
         assert writer is not None, "open first"
         try:
@@ -229,6 +239,10 @@ class SqliteStore:
             raise (self._translate(error) if isinstance(error, sqlite3.Error) else error) from error
 
     def probe(self) -> None:
+        with self._writing:
+            self._probe()
+
+    def _probe(self) -> None:
         writer = self._writer
         assert writer is not None, "open first"
         try:
