@@ -214,7 +214,9 @@ def many_clients(count: int = 8, tasks: int = 10_000) -> dict[str, float]:
     )
     command = [sys.executable, "-c", script, str(peer.cluster.data_dir), peer.session.id]
     before = peer.session.status().succeed
-    children = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+    children = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(count)
+    ]
     for child in children:
         assert child.stdout is not None
         child.stdout.readline()
