@@ -27,6 +27,8 @@ class Peer:
     """`submit` returns something that `wait` understands."""
 
     name = ""
+    slow = False
+    """Takes part in two rounds only."""
     limit = 1_000_000
     """Tasks beyond which this peer takes too long to be measured."""
 
@@ -88,6 +90,7 @@ class ProcessPool(Peer):
 
 class Ray(Peer):
     name = "Ray tasks"
+    slow = True
     limit = 10_000
 
     def start(self) -> None:
@@ -100,7 +103,7 @@ class Ray(Peer):
         self.one()
 
     def stop(self) -> None:
-        pass  # one instance for tasks and actors
+        self.ray.shutdown()
 
     def submit(self, function: Callable[..., Any], argument: Any) -> Any:
         if function not in self.remote:
@@ -140,6 +143,7 @@ class RayActors(Ray):
 
 class Dask(Peer):
     name = "Dask distributed"
+    slow = True
     limit = 10_000
 
     def start(self) -> None:
