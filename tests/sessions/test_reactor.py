@@ -504,3 +504,42 @@ def test_executor_states_follow_the_binding(world):
     world.session()
     world.executor()
     assert world.sessions.core.executors["e10"].state == ExecutorState.BOUND
+
+
+def test_tasks_of_several_small_frames_are_handed_out_in_one_message(world):
+    world.session()
+    world.executor()
+    world.submit(b"x")
+    world.complete(world.assigned()[0], b"y", took=1e-5)
+    world.executor(11)
+    world.handle(Received(10, 0, m.Blocked("s", True)))
+    world.handle(Received(11, 0, m.Blocked("s", True)))
+    for seq in range(2, 12):
+        world.submit(b"x", seq=seq)
+    assert not world.assigned()
+    world.handle(Received(10, 0, m.Blocked("s", False)))
+    (assign,) = world.heard(10, m.Assign)
+    assert assign.runs[:2] == (2, 10)
+    assert unpack_payloads(assign.lengths, assign.blob) == [b"x"] * 10
+
+
+def test_a_message_of_large_tasks_is_cut_at_a_frame_s_worth_of_bytes(world):
+    world.session()
+    world.executor()
+    world.submit(b"x")
+    world.complete(world.assigned()[0], b"y", took=1e-5)
+    world.handle(Received(10, 0, m.Blocked("s", True)))
+    large = bytes(700_000)
+    for seq in range(2, 8):
+        world.submit(large, seq=seq)
+    world.handle(Received(10, 0, m.Blocked("s", False)))
+    first = world.heard(10, m.Assign)
+    assert [len(a.blob) for a in first] == [700_000]
+    done = 0
+    while first:
+        for assign in first:
+            assert len(assign.blob) <= 1024 * 1024
+            done += 1
+            world.complete(assign.runs[:5], b"y", seq=1 + done, took=1e-5)
+        first = world.heard(10, m.Assign)
+    assert world.counts() == (0, 0, 7, 0, 0)

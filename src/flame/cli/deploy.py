@@ -15,7 +15,6 @@ from flame.cli.package import Package, pack
 from flame.core.base.errors import InvalidArgument
 from flame.core.model.messages import AppSpec
 
-Texts = Annotated[list[str] | None, typer.Option()]
 Text = Annotated[str | None, typer.Option()]
 
 

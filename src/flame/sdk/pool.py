@@ -14,8 +14,6 @@ from flame.core.base.quantity import parse_resources
 from flame.sdk import functions
 from flame.sdk.tasks import FunctionSession, ObjectFuture, cause_of
 
-_DEFAULT = (-1, -1.0, -1.0)
-
 
 class PoolFuture(ObjectFuture):
     """Raises what the function raised itself, as the standard library's executors do."""

@@ -11,7 +11,6 @@ Units: times are seconds since the epoch (float); resources are int64 by name (`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
 
 import msgspec
 
@@ -701,6 +700,3 @@ class PlacementExited(Message):
     current: tuple[int, ...] = ()
     log: str = ""
     reason: str = ""
-
-
-AnyMessage: TypeAlias = Message

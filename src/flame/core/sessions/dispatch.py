@@ -51,41 +51,35 @@ def hand_out(core: Core, session: Session, executor: Executor, most: int) -> Non
     while most > 0 and session.queue:
         first, end = session.queue.pop(most)
         for a, b in session.table.pending_in(first, end):
-            for frame, lo, hi in session.table.spans(a, b):
-                hi = _fit(session, frame, lo, hi, size)
+            for frame, lo, stop in session.table.spans(a, b):
+                hi = _fit(frame, lo, stop, size)
                 if spans and spans[-1][0].timeout != frame.timeout:
                     _assign(core, session, executor, spans)
                     spans, size = [], 0
-                spans.append((frame, lo, hi))
-                size += _bytes(frame, lo, hi)
-                most -= hi - lo
-                if hi < b:  # too large for this message: the rest waits for the next round
+                if hi > lo:
+                    spans.append((frame, lo, hi))
+                    size += _bytes(frame, lo, hi)
+                    most -= hi - lo
+                if hi < stop:  # too large for this message: the rest waits for the next round
                     session.queue.push(hi, b)
-                    _give_back(session, a, b, end)
+                    session.queue.push(b, end)
                     _assign(core, session, executor, spans)
                     return
     if spans:
         _assign(core, session, executor, spans)
 
 
-def _give_back(session: Session, a: int, b: int, end: int) -> None:
-    """What was popped behind [a, b) returns to the queue."""
-    session.queue.push(b, end)
-
-
 def _bytes(frame: Frame, lo: int, hi: int) -> int:
     return len(frame.blob) * (hi - lo) // frame.count
 
 
-def _fit(session: Session, frame: Frame, lo: int, hi: int, size: int) -> int:
-    """How far of [lo, hi) a message that already has `size` bytes can take; at least one task."""
+def _fit(frame: Frame, lo: int, hi: int, size: int) -> int:
+    """How far of [lo, hi) a message that already has `size` bytes can take; at least one task when it has none."""
     room = FRAME_BYTES - size
     if _bytes(frame, lo, hi) <= room:
         return hi
     each = max(1, len(frame.blob) // frame.count)
-    fit = min(hi, lo + max(1, room // each))
-    # Within one frame only: a cut at a frame border is found by the caller as `hi < b`.
-    return fit
+    return min(hi, lo + max(0 if size else 1, room // each))
 
 
 def _assign(core: Core, session: Session, executor: Executor, spans: list[tuple[Frame, int, int]]) -> None:

@@ -150,14 +150,14 @@ def resume(core: Core, peer: Peer, request: int, msg: m.Resume) -> m.Message:
     by = submitter(session, core.peers[peer].client_id)
     by.wants = NATIVE in core.peers[peer].features
     if session.archive:
-        _deliver_archived(core, session, peer, core.peers[peer].client_id, list(pairs(msg.has)))
+        _deliver_archived(core, session, core.peers[peer].client_id, list(pairs(msg.has)))
         return m.Done()
     by.cursor, by.fetching, by.has = 0, False, list(pairs(msg.has))
     deliver(core, session, by)
     return m.Done()
 
 
-def _deliver_archived(core: Core, session: Session, peer: Peer, client: str, has: list[tuple[int, int]]) -> None:
+def _deliver_archived(core: Core, session: Session, client: str, has: list[tuple[int, int]]) -> None:
     def go(stand_in: Session) -> None:
         by = submitter(stand_in, client)
         by.cursor, by.fetching, by.has = 0, False, has
@@ -188,7 +188,7 @@ def close(core: Core, session: Session, mode: str) -> None:
     if session.mode not in (mode, "cancel"):
         core.persist(r.SessionClosing(session.id, mode, core.now))
     if mode in ("drain", "cancel"):
-        _cancel_pending(core, session, mode)
+        _cancel_pending(core, session)
     if mode == "cancel":
         for no in list(session.running):
             executor = core.executors.get(session.running[no])
@@ -197,7 +197,7 @@ def close(core: Core, session: Session, mode: str) -> None:
     finish(core, session)
 
 
-def _cancel_pending(core: Core, session: Session, mode: str) -> None:
+def _cancel_pending(core: Core, session: Session) -> None:
     """Pending ends Cancelled. A prefetched task may be executing though nobody said so yet: it is fenced like any late result."""
     ranges: list[tuple[int, int]] = []
     for frame in session.table.frames:

@@ -11,7 +11,7 @@ def check(core: Core) -> None:
     """Raises AssertionError with what is broken."""
     for session in core.sessions.values():
         session.table.check()
-        _check_places(core, session)
+        _check_places(session)
         if session.state == SessionState.CLOSED:
             assert not session.counts[PENDING] and not session.counts[RUNNING], (
                 f"{session.id} is closed with live tasks"
@@ -35,7 +35,7 @@ def check(core: Core) -> None:
             assert executor.state != ExecutorState.VOID
 
 
-def _check_places(core: Core, session: Session) -> None:
+def _check_places(session: Session) -> None:
     """Every live task is in exactly one place: the queue, a pause, or one executor."""
     if session.archive or session.adopt_until:
         return

@@ -85,7 +85,7 @@ def _record_parts(core: Core, session: Session, kept: Sequence[tuple[int, int, i
             at = place + no - a
             code = codes[at]
             if code == _RETRY:
-                if retry(core, session, no, column[at] or b""):
+                if retry(core, session, no):
                     continue
                 code = ResultCode.FAILED
             length, blob = column.cut(at, at + 1)
@@ -163,7 +163,7 @@ def _queued_in(session: Session, first: int, end: int) -> int:
     return end - first - held - waiting
 
 
-def retry(core: Core, session: Session, no: int, payload: bytes) -> bool:
+def retry(core: Core, session: Session, no: int) -> bool:
     """Queue a failed task again after a pause, if it has attempts left."""
     frame = session.table.frame_of(no)
     attempt = session.table.attempt(no)

@@ -12,13 +12,6 @@ from flame.core.model.states import SessionState, TaskState
 from flame.core.sessions.state import Core, Session
 from flame.core.sessions.table import Outcome, TaskTable, pairs
 
-_WORD = {
-    TaskState.PENDING: "Pending",
-    TaskState.RUNNING: "Running",
-    TaskState.SUCCEED: "Succeed",
-    TaskState.FAILED: "Failed",
-}
-
 
 def slots(spec: m.SessionSpec, sizes: Mapping[str, int]) -> int:
     """The Slots column: how many times the cluster's default size (`sizes`) one executor is."""
@@ -121,7 +114,7 @@ def explain(core: Core, object: str) -> m.Explanation:
     if number:
         if not (number.isascii() and number.isdigit() and len(number) <= 18):
             raise InvalidArgument(f"{shown(object)} names no task", hint="SESSION, or SESSION/NUMBER")
-        return m.Explanation(object, _explain_task(core, session, int(number), at))
+        return m.Explanation(object, _explain_task(session, int(number), at))
     counts = session.counts
     reasons: list[m.EventInfo] = []
     if session.state == SessionState.CLOSED:
@@ -145,7 +138,7 @@ def explain(core: Core, object: str) -> m.Explanation:
     return m.Explanation(object, tuple(reasons))
 
 
-def _explain_task(core: Core, session: Session, no: int, at: float) -> tuple[m.EventInfo, ...]:
+def _explain_task(session: Session, no: int, at: float) -> tuple[m.EventInfo, ...]:
     if session.archive or not session.table.has(no):
         if session.archive:
             return (
