@@ -543,3 +543,16 @@ def test_a_message_of_large_tasks_is_cut_at_a_frame_s_worth_of_bytes(world):
             world.complete(assign.runs[:5], b"y", seq=1 + done, took=1e-5)
         first = world.heard(10, m.Assign)
     assert world.counts() == (0, 0, 7, 0, 0)
+
+
+def test_large_tasks_with_other_options_begin_a_message_of_their_own(world):
+    world.session()
+    world.executor()
+    world.submit(b"x")
+    world.complete(world.assigned()[0], b"y", took=1e-5)
+    world.handle(Received(10, 0, m.Blocked("s", True)))
+    large = bytes(1_000_000)
+    world.submit(large, seq=2, timeout=1.0)
+    world.submit(large, seq=3, timeout=2.0)
+    world.handle(Received(10, 0, m.Blocked("s", False)))
+    assert [(a.timeout, len(a.blob)) for a in world.heard(10, m.Assign)] == [(1.0, 1_000_000), (2.0, 1_000_000)]

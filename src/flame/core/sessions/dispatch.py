@@ -52,10 +52,10 @@ def hand_out(core: Core, session: Session, executor: Executor, most: int) -> Non
         first, end = session.queue.pop(most)
         for a, b in session.table.pending_in(first, end):
             for frame, lo, stop in session.table.spans(a, b):
-                hi = _fit(frame, lo, stop, size)
                 if spans and spans[-1][0].timeout != frame.timeout:
                     _assign(core, session, executor, spans)
                     spans, size = [], 0
+                hi = _fit(frame, lo, stop, size)
                 if hi > lo:
                     spans.append((frame, lo, hi))
                     size += _bytes(frame, lo, hi)
