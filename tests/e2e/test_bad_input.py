@@ -332,7 +332,8 @@ def test_tcp_wants_the_token_of_everybody_who_was_not_placed(client, cluster, di
 
 
 def test_a_guessed_executor_learns_nothing(client, cluster, dial):
-    wild = dial(cluster.run.listen, m.Hello("executor", client_id="guess", token="guess"))
+    wild = dial(cluster.run.listen)
+    wild.say(m.Hello("executor", client_id="guess", token="guess"))
     answer = wild.ask(m.ListSessions())
     assert isinstance(answer, m.Failure)
     assert answer.code == "permission_denied"

@@ -165,3 +165,22 @@ def test_an_executor_says_again_that_it_is_blocked_and_forgets_that_it_was_to_le
     peer.lost()
     peer.joined()
     assert (peer.leaving, peer.drain()) == (False, [m.Blocked("s", True)])
+
+
+def test_an_executor_that_is_back_before_its_grant_is_welcomed_with_it():
+    """It says its results again at the welcome: one that came before the grant would have been lost."""
+    world = World()
+    world.session()
+    world.executor()
+    world.submit(b"x")
+    (run,) = world.assigned()
+    world.restart()
+    hello = m.Hello("executor", client_id="e10", token="token", held=run, features=("entered",))
+    world.handle(Joined(20, hello))
+    assert not world.heard(20, m.Welcome)
+    world.complete(run, b"y", peer=20)
+    assert not world.heard(20, m.Failure), "an executor that hears a failure gives up"
+    world.handle(Received(ALLOCATOR, 0, m.Granted("e10", "s", "n1", "token")))
+    assert world.heard(20, m.Welcome)
+    world.complete(run, b"y", peer=20)
+    assert world.results() == {1: (0, b"y")}

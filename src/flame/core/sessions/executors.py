@@ -59,6 +59,7 @@ def joined(core: Core, peer: Peer, hello: m.Hello) -> None:
     executor.peer, executor.lost_at = peer, 0.0
     executor.blocked = False  # it says so again when it is
     core.serving[peer] = executor
+    core.welcome(peer)
     if session.state == SessionState.CLOSED:
         executor.state, executor.leaving = ExecutorState.UNBINDING, True
         dismiss(core, executor)
@@ -108,7 +109,8 @@ def allow(core: Core, peer: Peer, message: m.Message) -> None:
     if hello is None or hello.role != "executor":
         return
     executor = core.serving.get(peer)
-    if not isinstance(message, m.FetchBlob) or executor is None or executor.session != message.session:
+    session = executor.session if executor is not None else hello.session  # it may have come back before its grant
+    if not isinstance(message, m.FetchBlob) or session != message.session:
         raise PermissionDenied(f"an executor may not ask for {type(message).__name__}", hint="connect as a client")
 
 

@@ -39,8 +39,6 @@ from flame.core.sessions.wellformed import wellformed
 
 __all__ = ["Fetch", "Fetched", "Sessions", "Settings", "StorageChanged"]
 
-CURRENT_PROTOCOL = 1
-
 
 class Fetched(Event):
     """The rows of a Fetch, in the order asked."""
@@ -249,6 +247,8 @@ class Sessions:
                 return
             wellformed(event.message)
             if kind in REPORTS:
+                if event.peer not in core.serving and core.peers[event.peer].role == "executor":
+                    return  # not welcome yet: what matters it says again when it is
                 REPORTS[kind](core, executors.serving(core, event.peer), event.message)
             elif kind in VERBS:
                 executors.allow(core, event.peer, event.message)
@@ -299,11 +299,11 @@ class Sessions:
             text = "the cluster lost history in a power cut under `process` durability; this client's unconfirmed tasks are gone"
             core.send(peer, m.Failure("history_lost", text), when=NOW)
             return
-        welcome = m.Welcome(CURRENT_PROTOCOL, core.epoch, core.history, core.durability, release=core.release)
-        core.send(peer, welcome, when=NOW)
         if hello.role == "executor":
             executors.joined(core, peer, hello)
-        elif core.clients.get(hello.client_id, 0) < peer:  # not an earlier connection of it, heard of late
+            return
+        core.welcome(peer)
+        if core.clients.get(hello.client_id, 0) < peer:  # not an earlier connection of it, heard of late
             core.clients[hello.client_id] = peer
 
     def _allocator_joined(self, peer: Peer) -> None:

@@ -22,6 +22,7 @@ from flame.core.model.messages import (
     LogLine,
     Message,
     SessionSpec,
+    Welcome,
 )
 from flame.core.model.reactor import COMMITTED, NOW, Effect, Peer, Persist, Send
 from flame.core.model.states import ExecutorState, SessionState
@@ -78,6 +79,9 @@ class Fetch(Effect):
 
     token: int
     positions: tuple[int, ...]
+
+
+PROTOCOL = 1
 
 
 class Handout:
@@ -248,6 +252,10 @@ class Core:
     def send(self, peer: Peer | None, message: Message, request: int = 0, when: int = COMMITTED) -> None:
         if peer is not None and peer in self.peers:
             self.out.append(Send(peer, message, request, when))
+
+    def welcome(self, peer: Peer) -> None:
+        """Said to clients at once, to executors when they are let in: then they say again what they have."""
+        self.send(peer, Welcome(PROTOCOL, self.epoch, self.history, self.durability, release=self.release), when=NOW)
 
     def tell(self, message: Message) -> None:
         """To the allocator, when it is connected; it hears everything again when it comes back."""
