@@ -19,14 +19,17 @@ _RETRY = ResultCode.RETRY.value
 
 
 def completed(core: Core, executor: Executor, message: Completed) -> None:
-    """Record what may be recorded: tasks that are not terminal and whose hand-out is current. The rest is fenced, silently."""
-    core.send(executor.peer, Recorded(message.seq), when=LAZY)
-    if message.seq <= executor.seq:
-        return  # sent again after a reconnect
-    executor.seq = message.seq
+    """Record what may be recorded: tasks that are not terminal and whose hand-out is current. The rest is fenced, silently. The executor
+    may forget the frame once that is committed, so it hears so behind the record."""
     session = core.sessions.get(executor.session)
-    if session is None:
-        return
+    if message.seq > executor.seq:  # else it was sent again after a reconnect
+        executor.seq = message.seq
+        if session is not None:
+            _take_in(core, session, executor, message)
+    core.send(executor.peer, Recorded(message.seq), when=LAZY)
+
+
+def _take_in(core: Core, session: Session, executor: Executor, message: Completed) -> None:
     kept = _settle_handouts(session, executor, message)
     count = len(message.lengths) >> 2
     if count and message.ended > message.began:
