@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
+from flame.core.base.errors import StorageFull
+from flame.core.model import messages as m
 from flame.core.model.reactor import Persist, Ticked
 from flame.shell.driver import Driver, Torn, retryable
 from flame.store.memory import MemoryStore
@@ -86,6 +90,28 @@ def test_who_waits_for_a_commit_is_told_while_more_comes_in_all_the_time():
         busy = False
         await driver.settled()
         assert not driver.uncommitted
+        driver.stop()
+
+    asyncio.run(main())
+
+
+def test_who_waits_for_a_commit_that_fails_hears_so():
+    """Otherwise compaction would wait for ever after a full disk."""
+
+    class Full(MemoryStore):
+        def append(self, rows):
+            raise StorageFull("no room")
+
+    async def main():
+        failed = []
+        driver = Driver(
+            Breaks(), Full(), encode=lambda record: ("", 1, b"row"), send=lambda send: None, close=lambda peer, why: None,
+            perform=lambda effect: None, failed=failed.append, loop=asyncio.get_running_loop(),
+        )  # fmt: skip
+        driver.perform([Persist(m.Done())])
+        with pytest.raises(StorageFull):
+            await asyncio.wait_for(driver.compact([m.Done()]), 10)
+        assert failed
         driver.stop()
 
     asyncio.run(main())

@@ -23,7 +23,7 @@ from flame.core.model.reactor import Choked, Effect, Event, Joined, Lost, Peer, 
 from flame.core.scheduler.plugins import make_policy
 from flame.core.scheduler.settings import SchedulingSettings
 from flame.ops.config import ClusterConfig
-from flame.shell.driver import PROBE_EVERY, Driver, rows_of
+from flame.shell.driver import PROBE_EVERY, Driver
 from flame.shell.plane import Handler, Plane
 from flame.store.memory import MemoryStore
 from flame.store.port import Row, Store
@@ -123,10 +123,8 @@ class AllocatorProcess(Handler):
         while True:
             await asyncio.sleep(COMPACT_CHECK)
             if self.driver.position - self.store.snapshot()[0] > COMPACT_ROWS:
-                await self.driver.settled()
-                rows = rows_of(self.reactor.snapshot(), encode_row)
                 with contextlib.suppress(StorageFull):
-                    await asyncio.to_thread(self.store.save_snapshot, self.driver.position, rows, [])
+                    await self.driver.compact(self.reactor.snapshot())
 
     def joined(self, peer: Peer, hello: m.Hello) -> None:
         self.driver.handle(Joined(peer, hello))
@@ -176,5 +174,4 @@ class AllocatorProcess(Handler):
         position = self.driver.position
         self.driver = self._make_driver()
         self.driver.position = position
-        rows = rows_of(self.reactor.snapshot(), encode_row)
-        await asyncio.to_thread(self.store.save_snapshot, position, rows, [])
+        await self.driver.compact(self.reactor.snapshot())

@@ -29,7 +29,7 @@ from flame.ops.config import ClusterConfig
 from flame.ops.limits import ENTER, LEAVE, START, limit
 from flame.platform.memory import one_arena, resident_bytes, trim
 from flame.shell.address import Address
-from flame.shell.driver import PROBE_EVERY, Clock, Driver, retryable, rows_of
+from flame.shell.driver import PROBE_EVERY, Clock, Driver, retryable
 from flame.shell.plane import Dialler, Handler, Plane
 from flame.store.memory import MemoryStore
 from flame.store.port import Row, Store
@@ -246,7 +246,10 @@ class ManagerProcess(Handler):
 
     async def _fetch(self, effect: Fetch) -> None:
         driver = self.driver
-        await driver.settled()
+        try:
+            await driver.settled()
+        except FlameError:
+            return  # the reactor that asked is gone with its memory
         rows = await asyncio.to_thread(self.store.read, effect.positions)
         if driver is self.driver:
             driver.handle(Fetched(effect.token, tuple(decode_row(row) for row in rows)))
@@ -334,15 +337,9 @@ class ManagerProcess(Handler):
 
     async def compact(self) -> None:
         """Write a snapshot of now and drop the control rows it covers, while everything goes on."""
-        driver = self.driver
-        position, records = driver.position, self.reactor.snapshot()
         gone, self._gone = self._gone, []
-        await driver.settled()  # a snapshot must not be ahead of its rows
-        if driver is not self.driver:
-            return
         try:
-            await asyncio.to_thread(self.store.save_snapshot, position, rows_of(records, encode_row), gone)
-            self._covered = position
+            self._covered = await self.driver.compact(self.reactor.snapshot(), gone)
         except FlameError as error:
             self._gone = gone + self._gone
             log.warning("no snapshot: %s", error)

@@ -93,7 +93,6 @@ class Driver:
         self._stopped = False
         self._work: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self.batches = 0
 
     # -- events --------------------------------------------------------------------------------------------------------
 
@@ -106,8 +105,7 @@ class Driver:
         except Exception as error:
             # A bug. What the event did halfway is in memory and not in the journal: nothing of it may be told.
             log.exception("a %s broke the reactor", type(event).__name__)
-            self._stopped = True
-            self._failed(Torn(f"internal error: {type(error).__name__}"))
+            self._fail(Torn(f"internal error: {type(error).__name__}"), self._flying)
             return
         self.perform(effects)
 
@@ -213,11 +211,9 @@ class Driver:
         if self._stopped:
             return
         if error is not None:
-            self._stopped = True
             log.error("journal: %s", error)
-            self._failed(error)
+            self._fail(error, batch)
             return
-        self.batches += 1
         for send in batch.sends:
             self._send(send)
         for future in batch.waiting:
@@ -246,6 +242,23 @@ class Driver:
         self._urge()
         await future
 
+    async def compact(self, records: Sequence[Any], gone: Sequence[tuple[str, int]] = ()) -> int:
+        """Save `records` as the snapshot of now. Call it in the step that took them from the reactor: it is written once everything up to
+        here is committed, since a snapshot must not be ahead of its rows. Returns the position it covers; raises FlameError."""
+        position = self.position
+        rows = [Row(0, "", version, body) for _, version, body in map(self._encode, records)]
+        await self.settled()
+        await asyncio.to_thread(self.store.save_snapshot, position, rows, gone)
+        return position
+
+    def _fail(self, error: FlameError, flying: _Batch | None) -> None:
+        """There is no going on. Who waits for a commit that nobody will tell of hears so, too."""
+        self._stopped = True
+        for future in (*(flying.waiting if flying else ()), *self._open.waiting):
+            if not future.done():
+                future.set_exception(error)
+        self._failed(error)
+
     @property
     def uncommitted(self) -> bool:
         return bool(self._open.rows) or self._flying is not None
@@ -263,12 +276,3 @@ class Driver:
 def retryable(error: FlameError) -> bool:
     """May the process go on after dropping its memory? Not when somebody else has the store."""
     return isinstance(error, StorageFull | Torn) and not isinstance(error, Fenced)
-
-
-def rows_of(records: Sequence[Any], encode: Callable[[Any], tuple[str, int, bytes]]) -> list[Row]:
-    """Snapshot rows: positions are given by the store."""
-    out = []
-    for record in records:
-        _, version, body = encode(record)
-        out.append(Row(0, "", version, body))
-    return out

@@ -39,9 +39,6 @@ class Edge(NamedTuple):
     exit: int
 
 
-USAGE = 2
-"""Exit code of a command that was typed wrong."""
-
 TABLE: dict[str, Edge] = {
     "internal": Edge(Grpc.INTERNAL, 500, 70),
     "invalid_argument": Edge(Grpc.INVALID_ARGUMENT, 400, 65),

@@ -64,9 +64,6 @@ def _asks(text: str) -> Callable[[Core, Peer, int, Any], m.Message]:
         "executors": lambda core, msg: views.executors(core),
         "status": lambda core, msg: views.status(core),
         "explain": lambda core, msg: views.explain(core, msg.object),
-        "logs": lambda core, msg: m.LogList(
-            tuple(line for line in core.session(msg.session).logs if not msg.no or line.no == msg.no)
-        ),
     }
     return lambda core, peer, request, msg: answers[text](core, msg)
 
@@ -96,7 +93,6 @@ VERBS: dict[type[m.Message], Callable[[Core, Peer, int, Any], m.Message | None]]
     m.ListExecutors: _asks("executors"),
     m.GetStatus: _asks("status"),
     m.Explain: _asks("explain"),
-    m.GetLogs: _asks("logs"),
 }
 
 #: what executors say: (core, executor, message)
@@ -117,8 +113,6 @@ def _relay(core: Core, executor: Executor, msg: m.LogLine | m.Streamed) -> None:
     session = core.sessions.get(executor.session)
     if session is None:
         return
-    if isinstance(msg, m.LogLine):
-        session.logs.append(msg)
     if session.archive or not session.table.has(msg.no):
         return
     peer = core.clients.get(session.table.frame_of(msg.no).client)

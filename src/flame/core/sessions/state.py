@@ -19,7 +19,6 @@ from flame.core.model.messages import (
     DemandChanged,
     EventInfo,
     Hello,
-    LogLine,
     Message,
     SessionSpec,
     Welcome,
@@ -68,10 +67,6 @@ class Settings:
     """A lower demand, and idle executors, are told to the allocator after this pause."""
     max_sessions: int | None = None
     """Closed sessions beyond this many in all are dropped, oldest first; None keeps them."""
-    max_events: int = 1000
-    """Kept per session."""
-    max_logs: int = 10_000
-    """Printed lines kept in memory per session."""
 
 
 class Fetch(Effect):
@@ -154,7 +149,7 @@ class Submitter:
 class Session:
     __slots__ = (
         "adopt_until", "alias", "archive", "blobs", "closed", "closers", "created", "delayed", "demand", "demand_due", "events",
-        "executors", "failures", "held", "id", "logs", "mode", "owner", "peak", "queue", "queued", "reasons", "recovered", "running",
+        "executors", "failures", "held", "id", "mode", "owner", "peak", "queue", "queued", "reasons", "recovered", "running",
         "spec", "state", "submitters", "table", "totals", "watchers",
     )  # fmt: skip
 
@@ -195,7 +190,6 @@ class Session:
         #: tasks the journal had when the manager started
         self.recovered = 0
         self.reasons: tuple[EventInfo, ...] = ()
-        self.logs: deque[LogLine] = deque(maxlen=10_000)
 
     @property
     def counts(self) -> tuple[int, ...]:
