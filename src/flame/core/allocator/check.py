@@ -32,7 +32,8 @@ def check_nodes(book: Book) -> None:
             over = node.overdraft.get(resource, 0)
             assert free >= -over, f"{name} is oversubscribed: {resource} {free} free, {over} are overdrawn"
         assert node.state != NodeState.READY or node.peer is not None, f"{name}: ready without an agent"
-        assert node.peer is not None or not node.placements, f"{name}: placements without an agent"
+        kept = node.peer is not None or (node.info.grace > 0 and node.state == NodeState.UNKNOWN)
+        assert kept or not node.placements, f"{name}: placements without an agent"
         for device in node.devices:
             mine = sum(p.devices.get(device.uuid, 0) for p in node.placements.values())
             assert device.used == mine <= 1000 or node.overdraft, (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flame.core.allocator.identities import weights
 from flame.core.allocator.placements import begin, drain
 from flame.core.allocator.state import Book, Demand, Node
 from flame.core.model.messages import EventInfo
@@ -36,6 +37,8 @@ def may_begin(book: Book, demand: Demand, node: Node) -> bool:
     wish = demand.wish
     return (
         node.state == NodeState.READY
+        and node.peer is not None
+        and node.info.name not in book.cordoned
         and fits(demand.resources, node.free())
         and (wish.max_instances is None or len(demand.placements) < wish.max_instances)
         and book.app_counts.get(wish.app, 0) < wish.app_spec.max_instances
@@ -73,13 +76,13 @@ def look(book: Book) -> Snapshot:
     nodes = []
     for node in book.nodes.values():
         coming = total(p.held() for p in node.placements.values() if p.state == PlacementState.DRAINING)
-        ready = node.state == NodeState.READY and node.peer is not None
+        ready = node.state == NodeState.READY and node.peer is not None and node.info.name not in book.cordoned
         info = node.info
         nodes.append(
             NodeView(info.name, ready, info.allocatable, node.free(), coming, info.shim, node.devices, info.labels)
         )
     demands = tuple(_demand(demand) for demand in book.demands.values() if demand.manager is not None)
-    return Snapshot(book.now, tuple(nodes), demands)
+    return Snapshot(book.now, tuple(nodes), demands, weights(book))
 
 
 def _demand(demand: Demand) -> DemandView:

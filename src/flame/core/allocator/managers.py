@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flame.core.allocator.identities import tell_identities
 from flame.core.allocator.placements import grant, is_full, remember, rename_app, replaced, stop
 from flame.core.allocator.state import Book, Demand
 from flame.core.model.messages import (
@@ -37,6 +38,7 @@ def joined(book: Book, peer: Peer, message: ManagerJoined) -> None:
         else:
             book.expected[id] = peer
             book.wake(book.now + book.settings.adopt_grace, "expected", id)
+    tell_identities(book, peer)
     book.changed()
     book.viewed()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from flame.core.allocator.placements import adopt, end, stop
 from flame.core.allocator.records import NodeReleased, NodeSeen
 from flame.core.allocator.state import Book, Node
+from flame.core.base.errors import PermissionDenied
+from flame.core.base.ids import shown
 from flame.core.model.messages import Heartbeat, NodeInfo, RegisterNode, ReleaseNode
 from flame.core.model.reactor import Close, Peer
 from flame.core.model.resources import Gpu, interned, occupy
@@ -15,6 +17,9 @@ READY_CODE, SILENT_CODE, LOST_CODE = 4001, 4002, 4003
 
 def register(book: Book, peer: Peer, message: RegisterNode) -> None:
     """A node comes, or comes again: on a new connection what it runs is what it says it runs."""
+    who = book.who.get(peer)
+    if who is not None and who.name != message.name:
+        raise PermissionDenied(f"the certificate is of node {who.name}; it may not register {shown(message.name)}")
     node = book.nodes.get(message.name)
     if node is not None and node.peer is not None and node.peer > peer:
         return  # an earlier connection of the agent, read late
@@ -33,11 +38,15 @@ def register(book: Book, peer: Peer, message: RegisterNode) -> None:
         devices=message.devices,
         driver=message.driver,
         shim=message.shim,
+        grace=message.grace,
     )
     node.devices = tuple(Gpu(device.uuid, device.model, device.memory) for device in message.devices)
     for placement in node.placements.values():
         occupy(node.devices, placement.devices)
     was = node.state
+    # The timer stopped looking while the node was away.
+    if node.state == NodeState.NOT_READY or node.peer is None:
+        book.wake(book.now + book.settings.beat_timeout, "beat", message.name)
     node.peer, node.last_beat = peer, book.now
     node.step("register")
     running = {placed.id: placed for placed in message.running}
@@ -75,7 +84,7 @@ def beat(book: Book, peer: Peer, message: Heartbeat) -> None:
 def check_beat(book: Book, name: str) -> None:
     """The timer of a node: silence makes it Unknown, longer silence loses it."""
     node = book.nodes.get(name)
-    if node is None or node.state == NodeState.NOT_READY:
+    if node is None or node.state == NodeState.NOT_READY or node.peer is None:
         return
     timeout = book.settings.beat_timeout
     silent = node.last_beat + timeout
@@ -95,9 +104,30 @@ def check_beat(book: Book, name: str) -> None:
 
 
 def agent_lost(book: Book, peer: Peer) -> None:
-    """Executors die with their agent, so they are gone as well."""
+    """On one machine a connection ends with its agent, and executors with it. From another machine it may be the network: what runs
+    there is kept for the grace that the agent named, and it goes on when it comes back."""
     for node in [node for node in book.nodes.values() if node.peer == peer]:
-        lose(book, node, "agent lost")
+        if node.info.grace <= 0:
+            lose(book, node, "agent lost")
+            continue
+        node.peer, node.lost_at = None, book.now
+        if node.state == NodeState.READY:
+            node.step("miss")
+        remember(book, node)
+        text = f"the connection to node {node.info.name} broke; it has {node.info.grace:g} s to come back"
+        book.note(f"node/{node.info.name}", "NodeUnreachable", SILENT_CODE, text)
+        book.wake(book.now + node.info.grace, "rejoin", node.info.name)
+        book.changed()
+        book.viewed()
+
+
+def not_back(book: Book, name: str) -> None:
+    """The timer of a node whose connection broke."""
+    node = book.nodes.get(name)
+    if node is None or node.peer is not None or node.state == NodeState.NOT_READY:
+        return
+    if book.now >= node.lost_at + node.info.grace:
+        lose(book, node, f"its agent did not come back within {node.info.grace:g} s")
 
 
 def lose(book: Book, node: Node, reason: str) -> None:
@@ -128,14 +158,15 @@ def release(book: Book, peer: Peer, message: ReleaseNode) -> None:
 
 def remember(book: Book, node: Node) -> None:
     """Make the node's state durable, unless it is already."""
-    info = info_of(node, 0.0)
+    info = info_of(book, node, 0.0)
     if book.known.get(info.name) != info:
         book.persist(NodeSeen(info))
 
 
-def info_of(node: Node, last_beat: float) -> NodeInfo:
+def info_of(book: Book, node: Node, last_beat: float) -> NodeInfo:
     info = node.info
     return NodeInfo(
+        cordoned=info.name in book.cordoned,
         name=info.name,
         state=int(node.state),
         capacity=info.capacity,

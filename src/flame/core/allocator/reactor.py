@@ -12,19 +12,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heappop
+from typing import Any
 
-from flame.core.allocator import managers, nodes, placements
+from flame.core.allocator import identities, managers, nodes, placements
 from flame.core.allocator.check import check
 from flame.core.allocator.cycle import schedule
-from flame.core.allocator.records import EventNoted, NodeSeen, Record
+from flame.core.allocator.records import EventNoted, NodeCordoned, NodeSeen, Record, TenantKept, TokenKept
 from flame.core.allocator.settings import AllocatorSettings
 from flame.core.allocator.state import Book, Manager
 from flame.core.allocator.views import tell
 from flame.core.base.errors import FlameError, Unimplemented
 from flame.core.model.messages import (
+    CreateToken,
     DemandChanged,
     DemandGone,
     Done,
+    DropTenant,
     EventInfo,
     ExecutorChanged,
     Failure,
@@ -34,8 +37,12 @@ from flame.core.model.messages import (
     Message,
     PlacementExited,
     PlacementStarted,
+    RedeemToken,
     RegisterNode,
     ReleaseNode,
+    RevokeToken,
+    SetNode,
+    SetTenant,
 )
 from flame.core.model.reactor import Close, Effect, Event, Joined, Lost, Peer, Received, Recorded
 from flame.core.scheduler.hooks import Policy
@@ -55,12 +62,23 @@ MANAGER: dict[type[Message], Callable[[Book, Peer, Message], None]] = {
     ExecutorChanged: lambda book, peer, m: placements.manager_sees(book, m),  # type: ignore[arg-type]
     KillExecutor: lambda book, peer, m: managers.kill(book, m),  # type: ignore[arg-type]
 }
+#: what clients ask, passed on by a session manager: answered once committed
+RELAYED: dict[type[Message], Callable[[Book, Any], Message]] = {
+    CreateToken: identities.create_token,
+    RevokeToken: identities.revoke_token,
+    RedeemToken: identities.redeem_token,
+    SetTenant: identities.set_tenant,
+    DropTenant: identities.drop_tenant,
+    SetNode: identities.set_node,
+}
 TIMERS: dict[str, Callable[[Book, str], None]] = {
     "beat": nodes.check_beat,
     "expected": managers.not_found,
     "leave": managers.stop_leftovers,
     "orphan": managers.stop_orphans,
     "manager": managers.give_up,
+    "rejoin": nodes.not_back,
+    "token": identities.expired,
     "recheck": lambda book, key: book.changed(),
 }
 
@@ -85,6 +103,13 @@ class Allocator:
         self._cycle_due = 0.0
         self._tell_due = 0.0
         self._recheck: float | None = None
+
+    def begin(self, now: float) -> None:
+        """Recovery is complete: timers of what was kept."""
+        self.book.now = max(self.book.now, now)
+        for token in self.book.tokens.values():
+            if token.expires is not None:
+                self.book.wake(token.expires, "token", token.id)
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Apply one event. Never blocks, never raises for what peers send, never reads a clock."""
@@ -122,6 +147,9 @@ class Allocator:
         """Records that bring a new allocator to what this one remembers; they may replace the journal so far."""
         book = self.book
         kept: list[Record] = [NodeSeen(info) for info in book.known.values()]
+        kept += [NodeCordoned(name, True) for name in book.cordoned]
+        kept += [TenantKept(tenant) for tenant in book.tenants.values()]
+        kept += [TokenKept(token) for token in book.tokens.values()]
         for about, ring in book.events.items():
             kept += [EventNoted(about, e.reason, e.code, e.message, e.at, e.count, e.last) for e in ring]
         return kept
@@ -131,7 +159,13 @@ class Allocator:
         return tuple(self.book.events.get(about, ()))
 
     def _join(self, event: Joined) -> None:
-        role = event.hello.role
+        role, who = event.hello.role, event.identity
+        if who is None or (who.kind == "certificate" and who.role != role):
+            said = "nothing" if who is None else f"the certificate of {who.role} {who.name}"
+            self.book.out.append(Close(event.peer, f"a {role[:64]!r} that shows {said}"))
+            return
+        if who.kind == "certificate" and role == "agent":
+            self.book.who[event.peer] = who
         if role not in ("manager", "agent"):
             self.book.out.append(Close(event.peer, f"the allocator has nothing for a {role!r}"))
             return
@@ -141,6 +175,7 @@ class Allocator:
 
     def _lose(self, peer: Peer) -> None:
         role = self.book.roles.pop(peer, "")
+        self.book.who.pop(peer, None)
         if role == "agent":
             nodes.agent_lost(self.book, peer)
         elif role == "manager":
@@ -153,7 +188,11 @@ class Allocator:
             return
         handler = (AGENT if role == "agent" else MANAGER if role == "manager" else {}).get(type(message))
         answer: Message = Done()
+        relayed = RELAYED.get(type(message)) if role == "manager" else None
         try:
+            if relayed is not None:
+                book.promise(event.peer, relayed(book, message), event.request)
+                return
             if handler is None:
                 raise Unimplemented(
                     f"the allocator does not take {type(message).__name__} from {role or 'a stranger'}",

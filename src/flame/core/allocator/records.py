@@ -1,4 +1,4 @@
-"""What the allocator keeps over a restart: nodes it has seen and events. Everything else comes back from agents and managers."""
+"""What the allocator keeps over a restart: nodes it has seen, events, tenants and tokens. The rest comes back from agents and managers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from flame.core.model.messages import Message, NodeInfo
+from flame.core.model.messages import Message, NodeInfo, TenantInfo, TokenInfo
 
 VERSION = 1
 """Written beside every row; a store refuses rows of a version it does not know."""
@@ -38,7 +38,38 @@ class EventNoted(Record, frozen=True, tag=3):
     last: float = 0.0  # 0: as `at`
 
 
-AnyRecord: TypeAlias = NodeSeen | NodeReleased | EventNoted
+class TenantKept(Record, frozen=True, tag=4):
+    """A tenant as it is now; the later record wins."""
+
+    tenant: TenantInfo
+
+
+class TenantDropped(Record, frozen=True, tag=5):
+    """Its tokens go with it."""
+
+    name: str
+
+
+class TokenKept(Record, frozen=True, tag=6):
+    token: TokenInfo
+
+
+class TokenRevoked(Record, frozen=True, tag=7):
+    """Revoked, used up or expired."""
+
+    id: str
+
+
+class NodeCordoned(Record, frozen=True, tag=8):
+    """Whether anything new may be placed there; it outlives the node's coming and going."""
+
+    name: str
+    cordoned: bool
+
+
+AnyRecord: TypeAlias = (
+    NodeSeen | NodeReleased | EventNoted | TenantKept | TenantDropped | TokenKept | TokenRevoked | NodeCordoned
+)
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(AnyRecord)

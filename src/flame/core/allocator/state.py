@@ -7,18 +7,31 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from flame.core.allocator.records import EventNoted, NodeReleased, NodeSeen, Record
+from flame.core.allocator.records import (
+    EventNoted,
+    NodeCordoned,
+    NodeReleased,
+    NodeSeen,
+    Record,
+    TenantDropped,
+    TenantKept,
+    TokenKept,
+    TokenRevoked,
+)
 from flame.core.allocator.settings import AllocatorSettings
 from flame.core.model.lifecycle import NODE, PLACEMENT
 from flame.core.model.messages import (
     DemandChanged,
     EventInfo,
+    Identity,
     Message,
     NodeInfo,
     PlacementGone,
     RegisterNode,
+    TenantInfo,
+    TokenInfo,
 )
-from flame.core.model.reactor import NOW, Effect, Peer, Persist, Send
+from flame.core.model.reactor import COMMITTED, NOW, Effect, Peer, Persist, Send
 from flame.core.model.resources import Gpu, add, sub
 from flame.core.model.states import ExecutorState, NodeState, PlacementState
 from flame.core.scheduler.hooks import Policy
@@ -66,6 +79,8 @@ class Node:
     devices: tuple[Gpu, ...] = ()
     placements: dict[str, Placement] = field(default_factory=dict)
     used: Mapping[str, int] = field(default_factory=dict)
+    lost_at: float = 0.0
+    """When the connection of its agent broke, while `peer` is None."""
     overdraft: Mapping[str, int] = field(default_factory=dict)
     """How far `used` may exceed what there is: lenders came back, or the node shrank. Only ever falls until the next such event."""
 
@@ -132,6 +147,13 @@ class Book:
         self.now = 0.0
         self.out: list[Effect] = []
         self.roles: dict[Peer, str] = {}
+        #: who it is, where a certificate told
+        self.who: dict[Peer, Identity] = {}
+        self.tenants: dict[str, TenantInfo] = {}
+        self.tokens: dict[str, TokenInfo] = {}  # by id
+        self.cordoned: dict[str, None] = {}
+        #: "" or why nothing can be kept: then nothing that must be kept is taken
+        self.storage = ""
         self.managers: dict[Peer, Manager] = {}
         self.nodes: dict[str, Node] = {}
         self.demands: dict[str, Demand] = {}
@@ -155,6 +177,11 @@ class Book:
         """Nothing the allocator says waits for its journal: what it says is about the present, not about history."""
         if peer is not None:
             self.out.append(Send(peer, message, request, NOW))
+
+    def promise(self, peer: Peer | None, message: Message, request: int = 0) -> None:
+        """Say it once everything persisted so far is committed."""
+        if peer is not None:
+            self.out.append(Send(peer, message, request, COMMITTED))
 
     def wake(self, at: float, what: str, key: str = "") -> None:
         """Have `timers.fire` look at `what` at this time; it checks then whether there is still something to do."""
@@ -180,8 +207,23 @@ class Book:
         elif isinstance(record, NodeReleased):
             self.known.pop(record.name, None)
             self.events.pop(f"node/{record.name}", None)
+            self.cordoned.pop(record.name, None)
         elif isinstance(record, EventNoted):
             self._note(record)
+        elif isinstance(record, TenantKept):
+            self.tenants[record.tenant.name] = record.tenant
+        elif isinstance(record, TenantDropped):
+            self.tenants.pop(record.name, None)
+            self.tokens = {id: token for id, token in self.tokens.items() if token.tenant != record.name}
+        elif isinstance(record, TokenKept):
+            self.tokens[record.token.id] = record.token
+        elif isinstance(record, TokenRevoked):
+            self.tokens.pop(record.id, None)
+        elif isinstance(record, NodeCordoned):
+            if record.cordoned:
+                self.cordoned[record.name] = None
+            else:
+                self.cordoned.pop(record.name, None)
 
     def note(self, about: str, reason: str, code: int, message: str) -> None:
         self.persist(EventNoted(about, reason, code, message, self.now))

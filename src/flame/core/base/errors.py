@@ -41,9 +41,11 @@ class FlameError(Exception):
     code: ClassVar[str] = "internal"
     retryable: ClassVar[bool] = False
 
-    def __init__(self, message: str = "", *, hint: str = "") -> None:
+    def __init__(self, message: str = "", *, hint: str = "", retry_after: float = 0.0) -> None:
+        """retry_after: seconds after which trying again makes sense; 0: nobody can tell."""
         super().__init__(message or (self.__doc__ or "").strip().splitlines()[0])
         self.hint = hint
+        self.retry_after = retry_after
 
     @property
     def message(self) -> str:

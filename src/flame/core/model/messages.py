@@ -123,6 +123,7 @@ class NodeInfo(Message):
     last_heartbeat: float = 0.0
     labels: Mapping[str, str] = {}
     driver: str = "agent"
+    cordoned: bool = False
 
 
 class ExecutorInfo(Message):
@@ -139,6 +140,52 @@ class Device(Message):
     uuid: str
     model: str
     memory: int
+
+
+class Identity(Message):
+    """Who is at the other end. `role`: viewer, user, operator or admin; executor, agent, manager, join for our own processes.
+    `tenant`: `*` for identities of the whole cluster. `kind`: how it was established: local (same user, unix socket), cluster
+    (the cluster's token file), token, oidc, certificate, compat. `token`: id of the token, never the token."""
+
+    name: str
+    role: str
+    tenant: str = "default"
+    kind: str = "token"
+    token: str = ""
+    expires: float | None = None
+
+
+class TenantInfo(Message):
+    """A tenant and its limits; None: no limit. `weight`: its share beside the other tenants."""
+
+    name: str
+    weight: int = 1
+    max_sessions: int | None = None  # open at once
+    max_queued: int | None = None  # tasks not ended
+    max_bytes: int | None = None  # payload bytes of tasks not ended
+    created: float = 0.0
+
+
+class TenantUse(Message):
+    """What a tenant has now, counted by its session manager."""
+
+    tenant: TenantInfo
+    sessions: int = 0
+    queued: int = 0
+    bytes: int = 0
+
+
+class TokenInfo(Message):
+    """A bearer token without the token. `digest`: SHA-256 of it, in hex; empty in lists that leave the engine."""
+
+    id: str
+    name: str
+    role: str
+    tenant: str
+    created: float
+    expires: float | None = None
+    digest: str = ""
+    by: str = ""  # who made it
 
 
 # -- every connection --------------------------------------------------------------------------------------------------
@@ -177,6 +224,7 @@ class Failure(Message):
     code: str
     message: str
     hint: str = ""
+    retry_after: float = 0.0  # seconds; 0: nobody can tell
 
 
 class Done(Message):
@@ -293,6 +341,108 @@ class Explain(Message):
 class Explanation(Message):
     object: str
     reasons: tuple[EventInfo, ...]
+
+
+class WhoAmI(Message):
+    """Answer: Identity."""
+
+
+# -- client -> session manager -> allocator: who may do what, and nodes. `by` is set by the session manager. ----------------
+
+
+class CreateToken(Message):
+    """`role`: viewer, user, operator, admin, or join (lets one machine join, once). `ttl`: seconds; 0: it does not expire.
+    Answer: TokenCreated."""
+
+    name: str
+    role: str
+    tenant: str = "default"
+    ttl: float = 0.0
+    by: str = ""
+
+
+class TokenCreated(Message):
+    """The only message that carries a token in clear."""
+
+    info: TokenInfo
+    token: str
+
+
+class RevokeToken(Message):
+    """By id. Every connection that uses it ends. Answer: Done, once committed."""
+
+    id: str
+    by: str = ""
+
+
+class ListTokens(Message):
+    pass
+
+
+class TokenList(Message):
+    tokens: tuple[TokenInfo, ...]
+
+
+class SetTenant(Message):
+    """Create it, or change its weight and limits. Answer: Done."""
+
+    tenant: TenantInfo
+    by: str = ""
+
+
+class DropTenant(Message):
+    """Its tokens are revoked. Refused while it has open sessions."""
+
+    name: str
+    by: str = ""
+
+
+class ListTenants(Message):
+    pass
+
+
+class TenantList(Message):
+    tenants: tuple[TenantUse, ...]
+
+
+class SetNode(Message):
+    """`cordon`: place nothing new there; `drain`: and let what runs leave at its next task boundary. Both false: use it again."""
+
+    name: str
+    cordon: bool = False
+    drain: bool = False
+    by: str = ""
+
+
+class JoinNode(Message):
+    """A machine wants in, with a join token as its identity. `request`: a certificate signing request (PEM). Answer: NodeAdmitted."""
+
+    name: str
+    request: bytes = b""
+    hosts: tuple[str, ...] = ()
+
+
+class NodeAdmitted(Message):
+    """`certificate`, `authority`: PEM; `addresses`: where agents reach the allocator."""
+
+    name: str
+    certificate: bytes
+    authority: bytes
+    addresses: tuple[str, ...]
+
+
+class RedeemToken(Message):
+    """Session manager to allocator: a join token is used up for this node. Answer: Done."""
+
+    id: str
+    node: str
+
+
+class Identities(Message):
+    """Allocator to session managers: all tenants and tokens, at every change."""
+
+    tenants: tuple[TenantInfo, ...]
+    tokens: tuple[TokenInfo, ...]
 
 
 class GetLogs(Message):
@@ -653,6 +803,7 @@ class RegisterNode(Message):
     driver: str = "agent"
     shim: int = 0
     running: tuple[Placed, ...] = ()
+    grace: float = 0.0  # seconds its executors are kept when the connection breaks: 0 where only death can break it
 
 
 class Heartbeat(Message):

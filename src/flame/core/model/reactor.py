@@ -10,7 +10,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from flame.core.model.messages import Hello, Message
+from flame.core.model.access import LOCAL
+from flame.core.model.messages import Hello, Identity, LogLine, Message
 
 Peer: TypeAlias = int
 """One connection, numbered by the shell in order: a later connection has a larger number, and no number is used twice in one process."""
@@ -28,10 +29,12 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 
 class Joined(Event):
-    """A connection was made and said hello (the shell has checked version and token already)."""
+    """A connection was made and said hello; the shell has checked the version. `identity`: whom the shell knows it to be (by
+    socket, certificate, issuer); None: nobody vouches for it, and the token of its hello decides."""
 
     peer: Peer
     hello: Hello
+    identity: Identity | None = LOCAL
 
 
 class Received(Event):
@@ -83,6 +86,31 @@ class Persist(Effect):
     """Append a record to the journal. Positions are given in order of appearance, dense."""
 
     record: Message
+
+
+class Audit(Effect):
+    """Write down who did what: `object` is what it was done to, `code` is "" or the error that was answered."""
+
+    at: float
+    who: Identity
+    verb: str
+    object: str
+    code: str = ""
+
+
+class Keep(Effect):
+    """Keep a line that a task printed."""
+
+    line: LogLine
+
+
+class ReadLines(Effect):
+    """Answer `request` of `peer` with the kept lines of a session, or of one task of it."""
+
+    peer: Peer
+    request: int
+    session: str
+    no: int
 
 
 class Close(Effect):

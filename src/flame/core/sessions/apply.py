@@ -11,7 +11,18 @@ from flame.core.model.messages import ABSENT, AppInfo
 from flame.core.model.states import ResultCode, SessionState
 from flame.core.sessions import records as r
 from flame.core.sessions.state import Core, Session, Submitter
-from flame.core.sessions.table import CANCELLED, FAILED, PENDING, RUNNING, SUCCEED, Frame, Outcome, TaskTable, pairs
+from flame.core.sessions.table import (
+    CANCELLED,
+    FAILED,
+    PENDING,
+    RUNNING,
+    SUCCEED,
+    Frame,
+    Load,
+    Outcome,
+    TaskTable,
+    pairs,
+)
 
 STATE_OF = {ResultCode.SUCCEED: SUCCEED, ResultCode.FAILED: FAILED, ResultCode.CANCELLED: CANCELLED}
 _ABSENT = ABSENT.to_bytes(4, "little")
@@ -37,6 +48,8 @@ def _no_app(core: Core, record: r.AppUnregistered, position: int) -> None:
 
 def _opened(core: Core, record: r.SessionOpened, position: int) -> None:
     session = Session(record.id, record.alias, record.spec, record.at, record.owner)
+    session.table = TaskTable(core.load(record.spec.tenant))
+    session.table.load.sessions += 1
     core.sessions[record.id] = session
     core.aliases[record.alias] = record.id
     core.last_alias = max(core.last_alias, record.alias)
@@ -48,8 +61,10 @@ def _closing(core: Core, record: r.SessionClosing, position: int) -> None:
 
 
 def _closed(core: Core, record: r.SessionClosed, position: int) -> None:
-    if session := core.sessions.get(record.id):
+    session = core.sessions.get(record.id)
+    if session is not None and session.state == SessionState.OPEN:
         session.state, session.closed = SessionState.CLOSED, record.at
+        session.table.load.sessions -= 1
 
 
 def _deleted(core: Core, record: r.SessionDeleted, position: int) -> None:
@@ -179,15 +194,16 @@ def save(session: Session, columns: bool) -> r.SessionSaved:
     )  # fmt: skip
 
 
-def restore_table(saved: r.SessionSaved) -> TaskTable:
+def restore_table(saved: r.SessionSaved, load: Load | None = None) -> TaskTable:
     """The columns, with every payload still on disk."""
-    table = TaskTable()
+    table = TaskTable(load)
     # Running is not durable: who runs what, executors say when they come back.
     table.states = bytearray(saved.states).replace(bytes((RUNNING,)), bytes((PENDING,)))
     table.outcome = array("I", saved.outcomes)
     table.counts = list(saved.counts)
     table.counts[PENDING] += table.counts[RUNNING]
     table.counts[RUNNING] = 0
+    table.load.queued += table.live
     table.attempts, table.losses = dict(saved.attempts), dict(saved.losses)
     for f in saved.frames:
         frame = Frame(
@@ -211,7 +227,9 @@ def _saved(core: Core, record: r.SessionSaved, position: int) -> None:
     if record.archive:
         session.totals = record.counts
     else:
-        session.table = restore_table(record)
+        session.table = restore_table(record, core.load(record.spec.tenant))
+        if session.state == SessionState.OPEN:
+            session.table.load.sessions += 1
         for frame in session.table.frames:
             _remember_key(session, frame)
     core.sessions[record.id] = session
@@ -228,8 +246,10 @@ def missing(core: Core) -> list[int]:
 def reload(core: Core, position: int, record: r.Record) -> None:
     """Give a frame of `missing` its payloads back."""
     assert isinstance(record, r.TasksSubmitted), f"row {position} is no frame of tasks"
-    frame = core.sessions[record.session].table.frame_of(record.first)
+    table = core.sessions[record.session].table
+    frame = table.frame_of(record.first)
     frame.lengths, frame.blob = record.lengths, record.blob
+    table.load.bytes += len(record.blob)
 
 
 _APPLY: dict[type[r.Record], Callable[[Core, Any, int], None]] = {

@@ -124,7 +124,7 @@ def send_task(
 
 
 def get_task(core: Core, peer: Peer, request: int, msg: m.GetTask) -> m.Message | None:
-    session = core.session(msg.session)
+    session = core.session(peer, msg.session)
     if not session.archive and not session.table.has(msg.no):
         raise NotFound(f"task {msg.no} of session {session.id} not found; it has {len(session.table)}")
     send_task(core, session, msg.no, lambda info: core.send(peer, info, request), peer, request)
@@ -151,7 +151,7 @@ def list_tasks(core: Core, peer: Peer, request: int, msg: m.ListTasks) -> m.Mess
             lambda infos: core.send(peer, m.TaskList(tuple(infos), more), request),
         )
 
-    with_table(core, core.session(msg.session), go)
+    with_table(core, core.session(peer, msg.session), go)
     return None
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from flame.core.base.errors import InvalidState, PermissionDenied, ProtocolError
 from flame.core.model import messages as m
+from flame.core.model.access import LADDER, USER, lookup, permit, same
 from flame.core.model.messages import BY_HAND
 from flame.core.model.reactor import NOW, Close, Peer
 from flame.core.model.states import ExecutorState, SessionState
@@ -51,7 +52,7 @@ def joined(core: Core, peer: Peer, hello: m.Hello) -> None:
         core.timer(core.now + core.settings.settle * 2, refuse_stranger, hello.client_id, peer)
         return
     session = core.sessions.get(executor.session)
-    if executor.token != hello.token or session is None:
+    if not same(executor.token, hello.token) or session is None:
         core.send(peer, m.Failure("unauthenticated", f"executor {executor.id} has no valid token"), when=NOW)
         return
     if executor.peer is not None and executor.peer > peer:
@@ -88,7 +89,13 @@ def joined(core: Core, peer: Peer, hello: m.Hello) -> None:
 
 def by_hand(core: Core, peer: Peer, hello: m.Hello) -> Executor | None:
     """An executor that nobody placed: it serves the session it names, beside those that were placed. None: it was refused."""
-    session = core.sessions.get(hello.session)
+    who = core.who[peer]
+    session = lookup(who, hello.session, core.sessions)
+    if who.role not in LADDER[LADDER.index(USER) :]:
+        core.send(
+            peer, m.Failure("permission_denied", f"{who.name} is {who.role}: it may not serve sessions"), when=NOW
+        )
+        return None
     if session is None or session.state == SessionState.CLOSED:
         core.send(peer, m.Failure("not_found", f"there is no open session {hello.session[:128]!r}"), when=NOW)
         return None
@@ -104,14 +111,14 @@ def refuse_stranger(core: Core, id: str, peer: Peer) -> None:
 
 
 def allow(core: Core, peer: Peer, message: m.Message) -> None:
-    """An executor may ask for the shared bytes of its session and for nothing else. Raises PermissionDenied."""
-    hello = core.peers.get(peer)
-    if hello is None or hello.role != "executor":
-        return
-    executor = core.serving.get(peer)
-    session = executor.session if executor is not None else hello.session  # it may have come back before its grant
-    if not isinstance(message, m.FetchBlob) or session != message.session:
-        raise PermissionDenied(f"an executor may not ask for {type(message).__name__}", hint="connect as a client")
+    """May it ask this? An executor only of its own session. Raises PermissionDenied."""
+    permit(core.who[peer], type(message))
+    hello = core.peers[peer]
+    if hello.role == "executor":
+        executor = core.serving.get(peer)
+        session = executor.session if executor is not None else hello.session  # it may have come back before its grant
+        if not isinstance(message, m.FetchBlob) or session != message.session:
+            raise PermissionDenied(f"an executor may not ask for {type(message).__name__}", hint="connect as a client")
 
 
 def serving(core: Core, peer: Peer) -> Executor:

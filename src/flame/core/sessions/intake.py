@@ -8,12 +8,14 @@ from msgspec.structs import replace
 
 from flame.core.base import errors as e
 from flame.core.base.ids import check_session_id, shown
+from flame.core.model import access
 from flame.core.model import messages as m
+from flame.core.model.messages import Identity
 from flame.core.model.payloads import MAX_PAYLOAD, count_of
 from flame.core.model.reactor import Peer
 from flame.core.model.states import SessionState
+from flame.core.sessions import apps, limits, views
 from flame.core.sessions import records as r
-from flame.core.sessions import views
 from flame.core.sessions.apply import save, submitter
 from flame.core.sessions.archive import send_task, with_table
 from flame.core.sessions.dispatch import leave
@@ -28,7 +30,8 @@ RESERVED_APPS = {"flmrun": "the Runner is not part of this release; use `@flame.
 
 
 def open_session(core: Core, peer: Peer, request: int, msg: m.OpenSession) -> m.Message:
-    found = core.sessions.get(msg.id)
+    who = core.who[peer]
+    found = access.lookup(who, _named(who, msg), core.sessions)
     if found is not None and msg.mode == "create":
         raise e.AlreadyExists(f"session {msg.id} already exists", hint="open it, or choose another id")
     if found is not None:
@@ -39,24 +42,49 @@ def open_session(core: Core, peer: Peer, request: int, msg: m.OpenSession) -> m.
         return views.session_info(core, found)
     if msg.spec is None or msg.mode == "open":
         raise e.NotFound(f"session {shown(msg.id)} not found", hint="give a specification to create it")
-    check_session_id(msg.id)
-    if msg.spec.application not in core.apps:
-        known = ", ".join(sorted(core.apps)) or "none"
+    tenant, name = _tenant_of(core, who, msg)
+    check_session_id(name)
+    limits.check_session(core, tenant)
+    app = apps.lookup(core, tenant, msg.spec.application)
+    if app is None:
+        known = ", ".join(sorted(one.name for one in apps.visible(core, peer).apps)) or "none"
         raise e.NotFound(
             f"application {shown(msg.spec.application)} not found; registered: {known}",
             hint="`flmctl register -f app.yaml`",
         )
-    if msg.spec.application in RESERVED_APPS:
-        raise e.Unimplemented(RESERVED_APPS[msg.spec.application])
-    spec = _resolved(core, msg.spec)
+    if app.name in RESERVED_APPS:
+        raise e.Unimplemented(RESERVED_APPS[app.name])
+    spec = replace(_resolved(core, msg.spec), application=app.name, tenant=tenant)
     if spec.max_instances is not None and spec.min_instances > spec.max_instances:
         raise e.InvalidArgument(f"min_instances {spec.min_instances} is more than max_instances {spec.max_instances}")
     owner = core.peers[peer].client_id if msg.owned and not spec.detached else ""
-    core.persist(r.SessionOpened(msg.id, core.last_alias + 1, spec, core.now, owner))
-    session = core.sessions[msg.id]
+    id = access.key(tenant, name)
+    core.persist(r.SessionOpened(id, core.last_alias + 1, spec, core.now, owner))
+    session = core.sessions[id]
     core.touch(session)
     _drop_oldest(core)
     return views.session_info(core, session)
+
+
+def _named(who: Identity, msg: m.OpenSession) -> str:
+    """The id, as a key where whoever sees all tenants names one."""
+    if who.tenant == access.EVERY and msg.spec is not None and "/" not in msg.id:
+        return access.key(msg.spec.tenant, msg.id)
+    return msg.id
+
+
+def _tenant_of(core: Core, who: Identity, msg: m.OpenSession) -> tuple[str, str]:
+    """(tenant, plain id) of a session to be made. Raises NotFound for an unknown tenant, PermissionDenied for another's."""
+    assert msg.spec is not None, "only a new session has a tenant to choose"
+    asked, name = access.split(msg.id) if "/" in msg.id else (msg.spec.tenant, msg.id)
+    if "/" in msg.id and asked not in core.tenants:
+        check_session_id(msg.id)
+    tenant = access.home(who) if asked == access.DEFAULT else asked
+    if not access.reaches(who, tenant):
+        raise e.PermissionDenied(f"{who.name} opens sessions of tenant {who.tenant}, not of {shown(tenant)}")
+    if tenant != access.DEFAULT and tenant not in core.tenants:
+        raise e.NotFound(f"tenant {shown(tenant)} not found", hint="`flame tenant create` makes it")
+    return tenant, name
 
 
 def _resolved(core: Core, spec: m.SessionSpec) -> m.SessionSpec:
@@ -70,7 +98,7 @@ def _nonzero(resources: object) -> dict[str, int]:
 def _same_spec(session: Session, asked: m.SessionSpec) -> None:
     have = session.spec
     for name, mine, theirs in (
-        ("application", have.application, asked.application),
+        ("application", access.split(have.application)[1], access.split(asked.application)[1]),
         ("resreq", _nonzero(have.resources), _nonzero(asked.resources)),
         ("min_instances", have.min_instances, asked.min_instances),
         ("max_instances", have.max_instances, asked.max_instances),
@@ -94,7 +122,7 @@ def _drop_oldest(core: Core) -> None:
 
 def submit(core: Core, peer: Peer, request: int, msg: m.Submit) -> m.Message:
     """Tasks get the next numbers. A frame that came before is answered as it was then."""
-    session = core.session(msg.session)
+    session = core.session(peer, msg.session)
     hello = core.peers[peer]
     by = submitter(session, hello.client_id)
     by.wants = NATIVE in hello.features
@@ -110,6 +138,7 @@ def submit(core: Core, peer: Peer, request: int, msg: m.Submit) -> m.Message:
     if core.storage != "ok":
         raise e.StorageFull(core.storage)
     spec, first, count = session.spec, len(session.table) + 1, count_of(msg.lengths)
+    limits.check_tasks(core, spec.tenant, count, len(msg.blob))
     retries = spec.retries if msg.retries < 0 else msg.retries
     timeout = msg.timeout if msg.timeout >= 0 else (-1.0 if spec.timeout is None else spec.timeout)
     wait = msg.wait_timeout if msg.wait_timeout >= 0 else (-1.0 if spec.wait_timeout is None else spec.wait_timeout)
@@ -127,7 +156,7 @@ def submit(core: Core, peer: Peer, request: int, msg: m.Submit) -> m.Message:
 
 
 def share_blob(core: Core, peer: Peer, request: int, msg: m.ShareBlob) -> m.Message:
-    session = core.session(msg.session)
+    session = core.session(peer, msg.session)
     if session.state == SessionState.CLOSED:
         raise e.SessionClosed(f"session {session.id} is not open")
     if len(msg.blob) > MAX_PAYLOAD:
@@ -138,7 +167,7 @@ def share_blob(core: Core, peer: Peer, request: int, msg: m.ShareBlob) -> m.Mess
 
 
 def fetch_blob(core: Core, peer: Peer, request: int, msg: m.FetchBlob) -> m.Message:
-    blob = core.session(msg.session).blobs.get(msg.digest)
+    blob = core.session(peer, msg.session).blobs.get(msg.digest)
     if blob is None:
         raise e.NotFound(f"session {msg.session} has no blob {msg.digest[:12]!r}")
     return m.Blob(blob)
@@ -146,7 +175,7 @@ def fetch_blob(core: Core, peer: Peer, request: int, msg: m.FetchBlob) -> m.Mess
 
 def resume(core: Core, peer: Peer, request: int, msg: m.Resume) -> m.Message:
     """The client is back: send what it does not have."""
-    session = core.session(msg.session)
+    session = core.session(peer, msg.session)
     by = submitter(session, core.peers[peer].client_id)
     by.wants = NATIVE in core.peers[peer].features
     if session.archive:
@@ -168,7 +197,7 @@ def _deliver_archived(core: Core, session: Session, client: str, has: list[tuple
 
 
 def close_session(core: Core, peer: Peer, request: int, msg: m.CloseSession) -> m.Message | None:
-    session = core.session(msg.id)
+    session = core.session(peer, msg.id)
     if session.state == SessionState.CLOSED:
         return views.session_info(core, session)
     if msg.mode not in ("strict", "drain", "finish", "cancel"):
@@ -235,7 +264,7 @@ def archive_if_done(core: Core, session: Session) -> None:
 
 
 def delete_session(core: Core, peer: Peer, request: int, msg: m.DeleteSession) -> m.Message:
-    session = core.session(msg.id)
+    session = core.session(peer, msg.id)
     if session.state != SessionState.CLOSED:
         raise e.InvalidState(f"Cannot delete open session {session.id}", hint="close it first")
     info = views.session_info(core, session)
@@ -253,7 +282,7 @@ def _end_watches(core: Core, session: Session) -> None:
 
 
 def cancel_tasks(core: Core, peer: Peer, request: int, msg: m.CancelTasks) -> m.Message:
-    session = core.session(msg.session)
+    session = core.session(peer, msg.session)
     if session.archive:
         return m.Cancelled(session.id, ())
     pending: list[tuple[int, int]] = []
@@ -313,7 +342,7 @@ def owner_left(core: Core, client: str) -> None:
 
 
 def watch_task(core: Core, peer: Peer, request: int, msg: m.WatchTask) -> m.Message | None:
-    session = core.session(msg.session)
+    session = core.session(peer, msg.session)
     if session.archive:
         send_task(core, session, msg.no, lambda info: core.send(peer, m.TaskChanged(msg.watch, info)), peer, request)
         return m.Done()

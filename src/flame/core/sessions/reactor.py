@@ -10,34 +10,42 @@ import heapq
 from collections.abc import Callable
 from typing import Any
 
-from flame.core.base.errors import FlameError, ProtocolError
+from msgspec.structs import replace
+
+from flame.core.base.errors import FlameError, PermissionDenied, ProtocolError
+from flame.core.model import access
 from flame.core.model import messages as m
 from flame.core.model.reactor import (
     COMMITTED,
     LAZY,
     NOW,
+    Audit,
     Choked,
     Close,
     Effect,
     Event,
     Joined,
+    Keep,
     Lost,
     Peer,
+    ReadLines,
     Received,
     Recorded,
+    Send,
     Ticked,
 )
 from flame.core.model.states import SessionState
-from flame.core.sessions import adoption, apps, archive, binding, executors, intake, losses, running, views
+from flame.core.sessions import adoption, apps, archive, binding, executors, identities, intake, losses, running, views
 from flame.core.sessions import records as r
 from flame.core.sessions.apply import apply, missing, reload, save
 from flame.core.sessions.dispatch import feed, leave, measure
+from flame.core.sessions.identities import Admit
 from flame.core.sessions.invariants import check
 from flame.core.sessions.results import completed, deliver_all, wake
 from flame.core.sessions.state import Core, Executor, Fetch, Session, Settings
 from flame.core.sessions.wellformed import wellformed
 
-__all__ = ["Fetch", "Fetched", "Sessions", "Settings", "StorageChanged"]
+__all__ = ["Admit", "Fetch", "Fetched", "Sessions", "Settings", "StorageChanged"]
 
 
 class Fetched(Event):
@@ -54,18 +62,20 @@ class StorageChanged(Event):
 
 
 def _asks(text: str) -> Callable[[Core, Peer, int, Any], m.Message]:
-    answers: dict[str, Callable[[Core, Any], m.Message]] = {
-        "session": lambda core, msg: views.session_info(core, core.session(msg.id), events=True),
-        "sessions": lambda core, msg: m.SessionList(
-            tuple(views.session_info(core, s, True) for s in core.sessions.values())
-        ),
-        "apps": lambda core, msg: m.AppList(tuple(core.apps.values())),
-        "nodes": lambda core, msg: m.NodeList(core.cluster.nodes),
-        "executors": lambda core, msg: views.executors(core),
-        "status": lambda core, msg: views.status(core),
-        "explain": lambda core, msg: views.explain(core, msg.object),
+    answers: dict[str, Callable[[Core, Peer, Any], m.Message]] = {
+        "session": lambda core, peer, msg: views.session_info(core, core.session(peer, msg.id), events=True),
+        "sessions": lambda core, peer, msg: views.sessions(core, peer),
+        "apps": lambda core, peer, msg: apps.visible(core, peer),
+        "nodes": lambda core, peer, msg: m.NodeList(core.cluster.nodes),
+        "executors": lambda core, peer, msg: views.executors(core, peer),
+        "status": lambda core, peer, msg: views.status(core, peer),
+        "explain": lambda core, peer, msg: views.explain(core, peer, msg.object),
     }
-    return lambda core, peer, request, msg: answers[text](core, msg)
+    return lambda core, peer, request, msg: answers[text](core, peer, msg)
+
+
+def _logs(core: Core, peer: Peer, request: int, msg: m.GetLogs) -> None:
+    core.out.append(ReadLines(peer, request, core.session(peer, msg.session).id, msg.no))
 
 
 #: client verbs: (core, peer, request, message) -> the answer, or None when it comes later
@@ -93,6 +103,16 @@ VERBS: dict[type[m.Message], Callable[[Core, Peer, int, Any], m.Message | None]]
     m.ListExecutors: _asks("executors"),
     m.GetStatus: _asks("status"),
     m.Explain: _asks("explain"),
+    m.GetLogs: _logs,
+    m.WhoAmI: identities.who_am_i,
+    m.ListTokens: identities.list_tokens,
+    m.ListTenants: identities.list_tenants,
+    m.CreateToken: identities.create_token,
+    m.RevokeToken: identities.revoke_token,
+    m.SetTenant: identities.set_tenant,
+    m.DropTenant: identities.drop_tenant,
+    m.SetNode: identities.set_node,
+    m.JoinNode: identities.join_node,
 }
 
 #: what executors say: (core, executor, message)
@@ -109,10 +129,12 @@ REPORTS: dict[type[m.Message], Callable[[Core, Executor, Any], None]] = {
 
 
 def _relay(core: Core, executor: Executor, msg: m.LogLine | m.Streamed) -> None:
-    """Prints and stream items go to the client that submitted the task, live."""
+    """Prints and stream items go to the client that submitted the task, live; prints are kept as well."""
     session = core.sessions.get(executor.session)
-    if session is None:
+    if session is None or msg.session != session.id:
         return
+    if isinstance(msg, m.LogLine):
+        core.out.append(Keep(msg))
     if session.archive or not session.table.has(msg.no):
         return
     peer = core.clients.get(session.table.frame_of(msg.no).client)
@@ -146,6 +168,7 @@ NEWS: dict[type[m.Message], Callable[[Core, Any], None]] = {
     m.DrainExecutor: _drain,
     m.ClusterChanged: _cluster,
     m.Reasons: _reasons,
+    m.Identities: identities.learn,
     m.Done: lambda core, msg: None,
     m.Welcome: lambda core, msg: None,
 }
@@ -237,7 +260,10 @@ class Sessions:
             return  # it was sent away; this came behind
         try:
             if event.peer == core.allocator:
-                NEWS[kind](core, event.message)
+                if event.request:
+                    identities.relayed(core, event.request, event.message)
+                else:
+                    NEWS[kind](core, event.message)
                 return
             wellformed(event.message)
             if kind in REPORTS:
@@ -245,23 +271,42 @@ class Sessions:
                     return  # not welcome yet: what matters it says again when it is
                 REPORTS[kind](core, executors.serving(core, event.peer), event.message)
             elif kind in VERBS:
-                executors.allow(core, event.peer, event.message)
-                answer = VERBS[kind](core, event.peer, event.request, event.message)
-                if answer is not None:
-                    lazy = kind is m.Submit and intake.NATIVE in core.peers[event.peer].features
-                    core.send(event.peer, answer, event.request, LAZY if lazy else COMMITTED)
+                self._ask(kind, event)
             else:
                 raise ProtocolError(f"{kind.__name__} is not for the session manager")
         except ProtocolError as error:
             core.send(event.peer, m.Failure(error.code, error.message, error.hint), event.request, NOW)
             core.out.append(Close(event.peer, error.message))
         except FlameError as error:
-            core.send(event.peer, m.Failure(error.code, error.message, error.hint), event.request)
+            self._refuse(event, error)
+
+    def _ask(self, kind: type[m.Message], event: Received) -> None:
+        """A question: may it be asked, and what is the answer."""
+        core, peer = self.core, event.peer
+        executors.allow(core, peer, event.message)
+        answer = VERBS[kind](core, peer, event.request, event.message)
+        if answer is None:
+            return
+        if kind is m.Submit:
+            lazy = intake.NATIVE in core.peers[peer].features
+            core.send(peer, answer, event.request, LAZY if lazy else COMMITTED)
+            return
+        if kind in access.AUDITED:
+            identities.audit(core, peer, event.message)
+        core.send(peer, answer, event.request)
+
+    def _refuse(self, event: Received, error: FlameError) -> None:
+        """A refused change, and every question that may not be asked, is written down."""
+        core = self.core
+        if event.peer in core.who and (type(event.message) in access.AUDITED or isinstance(error, PermissionDenied)):
+            identities.audit(core, event.peer, event.message, error.code)
+        failure = m.Failure(error.code, error.message, error.hint, error.retry_after)
+        core.send(event.peer, failure, event.request)
 
     def _other(self, event: Event) -> None:
         core = self.core
         if isinstance(event, Joined):
-            self._joined(event.peer, event.hello)
+            self._joined(event)
         elif isinstance(event, Lost):
             self._lost(event.peer)
         elif isinstance(event, Choked):
@@ -283,12 +328,27 @@ class Sessions:
                 deliver_all(self.core, session)
                 self.core.touch(session)
 
-    def _joined(self, peer: Peer, hello: m.Hello) -> None:
-        core = self.core
-        core.peers[peer] = hello
+    def _joined(self, event: Joined) -> None:
+        core, peer, hello = self.core, event.peer, event.hello
         if hello.role == "allocator":
+            core.peers[peer] = hello
             self._allocator_joined(peer)
             return
+        try:
+            who = identities.identify(core, hello, event.identity)
+        except FlameError as error:
+            core.out.append(Audit(core.now, access.NOBODY, "Hello", hello.role[:64], error.code))
+            failure = m.Failure(error.code, error.message, error.hint, error.retry_after)
+            core.out += [Send(peer, failure, 0, NOW), Close(peer, error.message)]
+            return
+        if who.kind != "local":  # a client's id says whose results it gets: it cannot be somebody else's
+            hello = (
+                replace(hello, client_id=f"{who.tenant}/{who.name}/{hello.client_id}")
+                if who.role in access.LADDER
+                else hello
+            )
+        core.peers[peer] = hello
+        identities.admit(core, peer, who)
         if hello.history and hello.history != core.history:
             text = "the cluster lost history in a power cut under `process` durability; this client's unconfirmed tasks are gone"
             core.send(peer, m.Failure("history_lost", text), when=NOW)
@@ -319,11 +379,13 @@ class Sessions:
     def _lost(self, peer: Peer) -> None:
         core = self.core
         hello = core.peers.pop(peer, None)
+        core.who.pop(peer, None)
         core.choked.pop(peer, None)
         if hello is None:
             return
         if peer == core.allocator:
             core.allocator = None
+            identities.unanswered(core)
             return
         for key in [k for k in core.watches if k[0] == peer]:
             intake.unwatch(core, peer, 0, m.Unwatch(key[1]))

@@ -13,21 +13,25 @@ from typing import Any
 
 from flame.core.base.errors import NotFound
 from flame.core.base.ids import shown
+from flame.core.model import access
 from flame.core.model.messages import (
     AppInfo,
     ClusterChanged,
     DemandChanged,
     EventInfo,
     Hello,
+    Identity,
     Message,
     SessionSpec,
+    TenantInfo,
+    TokenInfo,
     Welcome,
 )
 from flame.core.model.reactor import COMMITTED, NOW, Effect, Peer, Persist, Send
 from flame.core.model.states import ExecutorState, SessionState
 from flame.core.sessions.queue import RunQueue
 from flame.core.sessions.records import EventHappened, Record
-from flame.core.sessions.table import TaskTable
+from flame.core.sessions.table import Load, TaskTable
 
 __all__ = ["COMMITTED", "NOW", "Core", "Executor", "Fetch", "Handout", "Session", "Settings", "Submitter"]
 
@@ -65,6 +69,10 @@ class Settings:
     max_backoff: float = 30.0
     idle_check: float = 0.01
     """A lower demand, and idle executors, are told to the allocator after this pause."""
+    max_queued: int | None = 50_000_000
+    """Tasks of all tenants that have not ended; None: no limit."""
+    max_bytes: int | None = None
+    """Bytes of their payloads; None: no limit."""
     max_sessions: int | None = None
     """Closed sessions beyond this many in all are dropped, oldest first; None keeps them."""
 
@@ -213,6 +221,7 @@ class Core:
         self.executors: dict[str, Executor] = {}
         #: connections: executor peers, clients by id, what was said at hello
         self.peers: dict[Peer, Hello] = {}
+        self.who: dict[Peer, Identity] = {}
         self.serving: dict[Peer, Executor] = {}
         self.clients: dict[str, Peer] = {}
         self.choked: dict[Peer, bool] = {}
@@ -220,6 +229,13 @@ class Core:
         #: executors that said hello before their grant was known: placement -> peer
         self.strangers: dict[str, Peer] = {}
         self.watches: dict[tuple[Peer, int], tuple[str, int]] = {}
+        #: as the allocator told; None until it has: then no token can be judged
+        self.tokens: dict[str, TokenInfo] | None = None  # by digest
+        self.tenants: dict[str, TenantInfo] = {}
+        self.loads: dict[str, Load] = {}
+        #: questions that the allocator answers: number -> peer, request, message
+        self.relayed: dict[int, tuple[Peer, int, Message]] = {}
+        self.last_relay = 0
         self.cluster = ClusterChanged((), ())
         self.storage = "ok"
         self.durability = "memory"
@@ -271,11 +287,21 @@ class Core:
 
     # -- lookups -------------------------------------------------------------------------------------------------------
 
-    def session(self, id: str) -> Session:
-        """By id or by numeric alias. Raises NotFound."""
-        found = self.sessions.get(id)
+    def load(self, tenant: str) -> Load:
+        """The counters of a tenant."""
+        found = self.loads.get(tenant)
+        if found is None:
+            found = self.loads[tenant] = Load()
+        return found
+
+    def session(self, peer: Peer, id: str) -> Session:
+        """What this peer means by an id or a numeric alias. Raises NotFound, also for what it may not see."""
+        who = self.who[peer]
+        found = access.lookup(who, id, self.sessions)
         if found is None and len(id) < 19 and id.isdecimal():
             found = self.sessions.get(self.aliases.get(int(id), ""))
+            if found is not None and not access.reaches(who, found.spec.tenant):
+                found = None
         if found is None:
             raise NotFound(f"session {shown(id)} not found", hint="`flmctl list -s` shows the sessions")
         return found

@@ -97,12 +97,23 @@ def pairs(runs: Sequence[int]) -> Iterator[tuple[int, int]]:
     return zip(it, it, strict=True)
 
 
+class Load:
+    """What the sessions of one tenant hold now: open sessions, tasks that have not ended, bytes of their payloads."""
+
+    __slots__ = ("bytes", "queued", "sessions")
+
+    def __init__(self) -> None:
+        self.sessions = self.queued = self.bytes = 0
+
+
 class TaskTable:
     """States, frames and outcomes. `counts` always equals the states (an invariant)."""
 
-    __slots__ = ("attempts", "counts", "ends", "frames", "losses", "outcome", "starts", "states")
+    __slots__ = ("attempts", "counts", "ends", "frames", "load", "losses", "outcome", "starts", "states")
 
-    def __init__(self) -> None:
+    def __init__(self, load: Load | None = None) -> None:
+        #: what counts the tasks and bytes here, with those of other tables
+        self.load = load or Load()
         self.states = bytearray()
         #: by task: 1 + index into `ends`, 0 while there is none
         self.outcome = array("I")
@@ -130,6 +141,8 @@ class TaskTable:
         self.frames.append(frame)
         self.starts.append(frame.first)
         self.counts[PENDING] += frame.count
+        self.load.queued += frame.count
+        self.load.bytes += len(frame.blob)
 
     def state(self, no: int) -> int:
         return self.states[no - 1]
@@ -186,6 +199,7 @@ class TaskTable:
         self.counts[PENDING] -= pending
         self.counts[RUNNING] -= count - pending
         self.counts[state] += count
+        self.load.queued -= count
         states[first - 1 : end - 1] = bytes((state,)) * count
         if outcome:
             self.outcome[first - 1 : end - 1] = array("I", (outcome,)) * count
@@ -199,6 +213,7 @@ class TaskTable:
             stop = min(end, frame.end)
             frame.open -= stop - first
             if not frame.open:
+                self.load.bytes -= len(frame.blob)
                 frame.unload()
             first, index = stop, index + 1
 

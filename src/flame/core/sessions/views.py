@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from flame.core.base.errors import InvalidArgument, NotFound
 from flame.core.base.ids import shown
 from flame.core.model import messages as m
+from flame.core.model.access import lookup, reaches, split
 from flame.core.model.payloads import Column, decode_failure
+from flame.core.model.reactor import Peer
 from flame.core.model.states import SessionState, TaskState
 from flame.core.sessions.state import Core, Session
 from flame.core.sessions.table import Outcome, TaskTable, pairs
@@ -78,21 +80,35 @@ def task_info(
     return m.TaskInfo(session, no, int(state), table.attempt(no), created, ended, payload, output, tuple(events))
 
 
-def status(core: Core) -> m.Status:
-    sessions = core.sessions.values()
+def sessions(core: Core, peer: Peer) -> m.SessionList:
+    return m.SessionList(tuple(session_info(core, session, True) for session in seen(core, peer)))
+
+
+def seen(core: Core, peer: Peer) -> list[Session]:
+    """The sessions of the tenants that this peer sees."""
+    who = core.who[peer]
+    return [session for session in core.sessions.values() if reaches(who, session.spec.tenant)]
+
+
+def status(core: Core, peer: Peer) -> m.Status:
+    """Of the whole engine, but for sessions and tasks: those the peer sees."""
+    sessions = seen(core, peer)
     is_open = [s for s in sessions if s.state == SessionState.OPEN]
     nodes = core.cluster.nodes
     return m.Status(
         core.release, core.epoch, core.history, core.durability, core.started_at, len(is_open),
-        len(core.sessions) - len(is_open), sum(s.counts[0] for s in is_open), sum(s.counts[1] for s in is_open),
+        len(sessions) - len(is_open), sum(s.counts[0] for s in is_open), sum(s.counts[1] for s in is_open),
         sum(1 for n in nodes if n.state == 1), len(nodes), len(core.executors), core.storage, core.allocator is not None,
     )  # fmt: skip
 
 
-def executors(core: Core) -> m.ExecutorList:
-    """The allocator's list, with the states as the sessions know them."""
+def executors(core: Core, peer: Peer) -> m.ExecutorList:
+    """The allocator's list, with the states as the sessions know them: those of sessions the peer sees."""
     out = []
+    who = core.who[peer]
     for info in core.cluster.executors:
+        if not reaches(who, split(info.session or "")[0]):
+            continue
         mine = core.executors.get(info.id)
         state = int(mine.state) if mine is not None and info.state not in (6, 7) else info.state
         out.append(m.ExecutorInfo(info.id, info.node, state, info.session, info.resources, info.shim, info.pid))
@@ -100,16 +116,18 @@ def executors(core: Core) -> m.ExecutorList:
     listed = {info.id for info in core.cluster.executors}
     for executor in core.executors.values():
         session = core.sessions.get(executor.session)
-        if session is not None and executor.id not in listed:
+        if session is not None and executor.id not in listed and reaches(who, session.spec.tenant):
             resources, state = session.spec.resources, int(executor.state)
             out.append(m.ExecutorInfo(executor.id, executor.node, state, executor.session, resources))
     return m.ExecutorList(tuple(out))
 
 
-def explain(core: Core, object: str) -> m.Explanation:
-    """Why a session, or one task of it (`session/no`), is where it is."""
-    name, _, number = object.partition("/")
-    session = core.session(name)
+def explain(core: Core, peer: Peer, object: str) -> m.Explanation:
+    """Why a session, or one task of it (`session/no`), is where it is. A key `tenant/session` is tried first."""
+    name, number = object, ""
+    if "/" in object and lookup(core.who[peer], object, core.sessions) is None:
+        name, _, number = object.rpartition("/")
+    session = core.session(peer, name)
     at = core.now
     if number:
         if not (number.isascii() and number.isdigit() and len(number) <= 18):

@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Envelope(_message.Message):
-    __slots__ = ("request", "session_info", "task_info", "app_info", "node_info", "executor_info", "hello", "welcome", "failure", "done", "open_session", "close_session", "delete_session", "get_session", "list_sessions", "session_list", "register_app", "update_app", "unregister_app", "get_app", "list_apps", "app_list", "list_nodes", "node_list", "list_executors", "executor_list", "get_status", "status", "explain", "explanation", "get_logs", "log_list", "submit", "submitted", "results", "resume", "get_task", "list_tasks", "task_list", "watch_task", "unwatch", "task_changed", "cancel_tasks", "cancelled", "log_line", "streamed", "enter", "entered", "assign", "completed", "recorded", "started", "recall", "recalled", "cancel_running", "blocked", "leave", "left", "demand_changed", "demand_gone", "executor_changed", "kill_executor", "granted", "drain_executor", "placement_gone", "cluster_changed", "reasons", "manager_joined", "placed", "register_node", "heartbeat", "release_node", "start_placement", "stop_placement", "placement_started", "placement_exited", "share_blob", "fetch_blob", "blob")
+    __slots__ = ("request", "session_info", "task_info", "app_info", "node_info", "executor_info", "hello", "welcome", "failure", "done", "open_session", "close_session", "delete_session", "get_session", "list_sessions", "session_list", "register_app", "update_app", "unregister_app", "get_app", "list_apps", "app_list", "list_nodes", "node_list", "list_executors", "executor_list", "get_status", "status", "explain", "explanation", "get_logs", "log_list", "submit", "submitted", "results", "resume", "get_task", "list_tasks", "task_list", "watch_task", "unwatch", "task_changed", "cancel_tasks", "cancelled", "log_line", "streamed", "enter", "entered", "assign", "completed", "recorded", "started", "recall", "recalled", "cancel_running", "blocked", "leave", "left", "demand_changed", "demand_gone", "executor_changed", "kill_executor", "granted", "drain_executor", "placement_gone", "cluster_changed", "reasons", "manager_joined", "placed", "register_node", "heartbeat", "release_node", "start_placement", "stop_placement", "placement_started", "placement_exited", "share_blob", "fetch_blob", "blob", "identity", "tenant_info", "tenant_use", "token_info", "who_am_i", "create_token", "token_created", "revoke_token", "list_tokens", "token_list", "set_tenant", "drop_tenant", "list_tenants", "tenant_list", "set_node", "join_node", "node_admitted", "redeem_token", "identities")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     SESSION_INFO_FIELD_NUMBER: _ClassVar[int]
     TASK_INFO_FIELD_NUMBER: _ClassVar[int]
@@ -87,6 +87,25 @@ class Envelope(_message.Message):
     SHARE_BLOB_FIELD_NUMBER: _ClassVar[int]
     FETCH_BLOB_FIELD_NUMBER: _ClassVar[int]
     BLOB_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    TENANT_INFO_FIELD_NUMBER: _ClassVar[int]
+    TENANT_USE_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_INFO_FIELD_NUMBER: _ClassVar[int]
+    WHO_AM_I_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_CREATED_FIELD_NUMBER: _ClassVar[int]
+    REVOKE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    LIST_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_LIST_FIELD_NUMBER: _ClassVar[int]
+    SET_TENANT_FIELD_NUMBER: _ClassVar[int]
+    DROP_TENANT_FIELD_NUMBER: _ClassVar[int]
+    LIST_TENANTS_FIELD_NUMBER: _ClassVar[int]
+    TENANT_LIST_FIELD_NUMBER: _ClassVar[int]
+    SET_NODE_FIELD_NUMBER: _ClassVar[int]
+    JOIN_NODE_FIELD_NUMBER: _ClassVar[int]
+    NODE_ADMITTED_FIELD_NUMBER: _ClassVar[int]
+    REDEEM_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    IDENTITIES_FIELD_NUMBER: _ClassVar[int]
     request: int
     session_info: SessionInfo
     task_info: TaskInfo
@@ -166,7 +185,26 @@ class Envelope(_message.Message):
     share_blob: ShareBlob
     fetch_blob: FetchBlob
     blob: Blob
-    def __init__(self, request: _Optional[int] = ..., session_info: _Optional[_Union[SessionInfo, _Mapping]] = ..., task_info: _Optional[_Union[TaskInfo, _Mapping]] = ..., app_info: _Optional[_Union[AppInfo, _Mapping]] = ..., node_info: _Optional[_Union[NodeInfo, _Mapping]] = ..., executor_info: _Optional[_Union[ExecutorInfo, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., open_session: _Optional[_Union[OpenSession, _Mapping]] = ..., close_session: _Optional[_Union[CloseSession, _Mapping]] = ..., delete_session: _Optional[_Union[DeleteSession, _Mapping]] = ..., get_session: _Optional[_Union[GetSession, _Mapping]] = ..., list_sessions: _Optional[_Union[ListSessions, _Mapping]] = ..., session_list: _Optional[_Union[SessionList, _Mapping]] = ..., register_app: _Optional[_Union[RegisterApp, _Mapping]] = ..., update_app: _Optional[_Union[UpdateApp, _Mapping]] = ..., unregister_app: _Optional[_Union[UnregisterApp, _Mapping]] = ..., get_app: _Optional[_Union[GetApp, _Mapping]] = ..., list_apps: _Optional[_Union[ListApps, _Mapping]] = ..., app_list: _Optional[_Union[AppList, _Mapping]] = ..., list_nodes: _Optional[_Union[ListNodes, _Mapping]] = ..., node_list: _Optional[_Union[NodeList, _Mapping]] = ..., list_executors: _Optional[_Union[ListExecutors, _Mapping]] = ..., executor_list: _Optional[_Union[ExecutorList, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., status: _Optional[_Union[Status, _Mapping]] = ..., explain: _Optional[_Union[Explain, _Mapping]] = ..., explanation: _Optional[_Union[Explanation, _Mapping]] = ..., get_logs: _Optional[_Union[GetLogs, _Mapping]] = ..., log_list: _Optional[_Union[LogList, _Mapping]] = ..., submit: _Optional[_Union[Submit, _Mapping]] = ..., submitted: _Optional[_Union[Submitted, _Mapping]] = ..., results: _Optional[_Union[Results, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., get_task: _Optional[_Union[GetTask, _Mapping]] = ..., list_tasks: _Optional[_Union[ListTasks, _Mapping]] = ..., task_list: _Optional[_Union[TaskList, _Mapping]] = ..., watch_task: _Optional[_Union[WatchTask, _Mapping]] = ..., unwatch: _Optional[_Union[Unwatch, _Mapping]] = ..., task_changed: _Optional[_Union[TaskChanged, _Mapping]] = ..., cancel_tasks: _Optional[_Union[CancelTasks, _Mapping]] = ..., cancelled: _Optional[_Union[Cancelled, _Mapping]] = ..., log_line: _Optional[_Union[LogLine, _Mapping]] = ..., streamed: _Optional[_Union[Streamed, _Mapping]] = ..., enter: _Optional[_Union[Enter, _Mapping]] = ..., entered: _Optional[_Union[Entered, _Mapping]] = ..., assign: _Optional[_Union[Assign, _Mapping]] = ..., completed: _Optional[_Union[Completed, _Mapping]] = ..., recorded: _Optional[_Union[Recorded, _Mapping]] = ..., started: _Optional[_Union[Started, _Mapping]] = ..., recall: _Optional[_Union[Recall, _Mapping]] = ..., recalled: _Optional[_Union[Recalled, _Mapping]] = ..., cancel_running: _Optional[_Union[CancelRunning, _Mapping]] = ..., blocked: _Optional[_Union[Blocked, _Mapping]] = ..., leave: _Optional[_Union[Leave, _Mapping]] = ..., left: _Optional[_Union[Left, _Mapping]] = ..., demand_changed: _Optional[_Union[DemandChanged, _Mapping]] = ..., demand_gone: _Optional[_Union[DemandGone, _Mapping]] = ..., executor_changed: _Optional[_Union[ExecutorChanged, _Mapping]] = ..., kill_executor: _Optional[_Union[KillExecutor, _Mapping]] = ..., granted: _Optional[_Union[Granted, _Mapping]] = ..., drain_executor: _Optional[_Union[DrainExecutor, _Mapping]] = ..., placement_gone: _Optional[_Union[PlacementGone, _Mapping]] = ..., cluster_changed: _Optional[_Union[ClusterChanged, _Mapping]] = ..., reasons: _Optional[_Union[Reasons, _Mapping]] = ..., manager_joined: _Optional[_Union[ManagerJoined, _Mapping]] = ..., placed: _Optional[_Union[Placed, _Mapping]] = ..., register_node: _Optional[_Union[RegisterNode, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., release_node: _Optional[_Union[ReleaseNode, _Mapping]] = ..., start_placement: _Optional[_Union[StartPlacement, _Mapping]] = ..., stop_placement: _Optional[_Union[StopPlacement, _Mapping]] = ..., placement_started: _Optional[_Union[PlacementStarted, _Mapping]] = ..., placement_exited: _Optional[_Union[PlacementExited, _Mapping]] = ..., share_blob: _Optional[_Union[ShareBlob, _Mapping]] = ..., fetch_blob: _Optional[_Union[FetchBlob, _Mapping]] = ..., blob: _Optional[_Union[Blob, _Mapping]] = ...) -> None: ...
+    identity: Identity
+    tenant_info: TenantInfo
+    tenant_use: TenantUse
+    token_info: TokenInfo
+    who_am_i: WhoAmI
+    create_token: CreateToken
+    token_created: TokenCreated
+    revoke_token: RevokeToken
+    list_tokens: ListTokens
+    token_list: TokenList
+    set_tenant: SetTenant
+    drop_tenant: DropTenant
+    list_tenants: ListTenants
+    tenant_list: TenantList
+    set_node: SetNode
+    join_node: JoinNode
+    node_admitted: NodeAdmitted
+    redeem_token: RedeemToken
+    identities: Identities
+    def __init__(self, request: _Optional[int] = ..., session_info: _Optional[_Union[SessionInfo, _Mapping]] = ..., task_info: _Optional[_Union[TaskInfo, _Mapping]] = ..., app_info: _Optional[_Union[AppInfo, _Mapping]] = ..., node_info: _Optional[_Union[NodeInfo, _Mapping]] = ..., executor_info: _Optional[_Union[ExecutorInfo, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., open_session: _Optional[_Union[OpenSession, _Mapping]] = ..., close_session: _Optional[_Union[CloseSession, _Mapping]] = ..., delete_session: _Optional[_Union[DeleteSession, _Mapping]] = ..., get_session: _Optional[_Union[GetSession, _Mapping]] = ..., list_sessions: _Optional[_Union[ListSessions, _Mapping]] = ..., session_list: _Optional[_Union[SessionList, _Mapping]] = ..., register_app: _Optional[_Union[RegisterApp, _Mapping]] = ..., update_app: _Optional[_Union[UpdateApp, _Mapping]] = ..., unregister_app: _Optional[_Union[UnregisterApp, _Mapping]] = ..., get_app: _Optional[_Union[GetApp, _Mapping]] = ..., list_apps: _Optional[_Union[ListApps, _Mapping]] = ..., app_list: _Optional[_Union[AppList, _Mapping]] = ..., list_nodes: _Optional[_Union[ListNodes, _Mapping]] = ..., node_list: _Optional[_Union[NodeList, _Mapping]] = ..., list_executors: _Optional[_Union[ListExecutors, _Mapping]] = ..., executor_list: _Optional[_Union[ExecutorList, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., status: _Optional[_Union[Status, _Mapping]] = ..., explain: _Optional[_Union[Explain, _Mapping]] = ..., explanation: _Optional[_Union[Explanation, _Mapping]] = ..., get_logs: _Optional[_Union[GetLogs, _Mapping]] = ..., log_list: _Optional[_Union[LogList, _Mapping]] = ..., submit: _Optional[_Union[Submit, _Mapping]] = ..., submitted: _Optional[_Union[Submitted, _Mapping]] = ..., results: _Optional[_Union[Results, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., get_task: _Optional[_Union[GetTask, _Mapping]] = ..., list_tasks: _Optional[_Union[ListTasks, _Mapping]] = ..., task_list: _Optional[_Union[TaskList, _Mapping]] = ..., watch_task: _Optional[_Union[WatchTask, _Mapping]] = ..., unwatch: _Optional[_Union[Unwatch, _Mapping]] = ..., task_changed: _Optional[_Union[TaskChanged, _Mapping]] = ..., cancel_tasks: _Optional[_Union[CancelTasks, _Mapping]] = ..., cancelled: _Optional[_Union[Cancelled, _Mapping]] = ..., log_line: _Optional[_Union[LogLine, _Mapping]] = ..., streamed: _Optional[_Union[Streamed, _Mapping]] = ..., enter: _Optional[_Union[Enter, _Mapping]] = ..., entered: _Optional[_Union[Entered, _Mapping]] = ..., assign: _Optional[_Union[Assign, _Mapping]] = ..., completed: _Optional[_Union[Completed, _Mapping]] = ..., recorded: _Optional[_Union[Recorded, _Mapping]] = ..., started: _Optional[_Union[Started, _Mapping]] = ..., recall: _Optional[_Union[Recall, _Mapping]] = ..., recalled: _Optional[_Union[Recalled, _Mapping]] = ..., cancel_running: _Optional[_Union[CancelRunning, _Mapping]] = ..., blocked: _Optional[_Union[Blocked, _Mapping]] = ..., leave: _Optional[_Union[Leave, _Mapping]] = ..., left: _Optional[_Union[Left, _Mapping]] = ..., demand_changed: _Optional[_Union[DemandChanged, _Mapping]] = ..., demand_gone: _Optional[_Union[DemandGone, _Mapping]] = ..., executor_changed: _Optional[_Union[ExecutorChanged, _Mapping]] = ..., kill_executor: _Optional[_Union[KillExecutor, _Mapping]] = ..., granted: _Optional[_Union[Granted, _Mapping]] = ..., drain_executor: _Optional[_Union[DrainExecutor, _Mapping]] = ..., placement_gone: _Optional[_Union[PlacementGone, _Mapping]] = ..., cluster_changed: _Optional[_Union[ClusterChanged, _Mapping]] = ..., reasons: _Optional[_Union[Reasons, _Mapping]] = ..., manager_joined: _Optional[_Union[ManagerJoined, _Mapping]] = ..., placed: _Optional[_Union[Placed, _Mapping]] = ..., register_node: _Optional[_Union[RegisterNode, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., release_node: _Optional[_Union[ReleaseNode, _Mapping]] = ..., start_placement: _Optional[_Union[StartPlacement, _Mapping]] = ..., stop_placement: _Optional[_Union[StopPlacement, _Mapping]] = ..., placement_started: _Optional[_Union[PlacementStarted, _Mapping]] = ..., placement_exited: _Optional[_Union[PlacementExited, _Mapping]] = ..., share_blob: _Optional[_Union[ShareBlob, _Mapping]] = ..., fetch_blob: _Optional[_Union[FetchBlob, _Mapping]] = ..., blob: _Optional[_Union[Blob, _Mapping]] = ..., identity: _Optional[_Union[Identity, _Mapping]] = ..., tenant_info: _Optional[_Union[TenantInfo, _Mapping]] = ..., tenant_use: _Optional[_Union[TenantUse, _Mapping]] = ..., token_info: _Optional[_Union[TokenInfo, _Mapping]] = ..., who_am_i: _Optional[_Union[WhoAmI, _Mapping]] = ..., create_token: _Optional[_Union[CreateToken, _Mapping]] = ..., token_created: _Optional[_Union[TokenCreated, _Mapping]] = ..., revoke_token: _Optional[_Union[RevokeToken, _Mapping]] = ..., list_tokens: _Optional[_Union[ListTokens, _Mapping]] = ..., token_list: _Optional[_Union[TokenList, _Mapping]] = ..., set_tenant: _Optional[_Union[SetTenant, _Mapping]] = ..., drop_tenant: _Optional[_Union[DropTenant, _Mapping]] = ..., list_tenants: _Optional[_Union[ListTenants, _Mapping]] = ..., tenant_list: _Optional[_Union[TenantList, _Mapping]] = ..., set_node: _Optional[_Union[SetNode, _Mapping]] = ..., join_node: _Optional[_Union[JoinNode, _Mapping]] = ..., node_admitted: _Optional[_Union[NodeAdmitted, _Mapping]] = ..., redeem_token: _Optional[_Union[RedeemToken, _Mapping]] = ..., identities: _Optional[_Union[Identities, _Mapping]] = ...) -> None: ...
 
 class SessionSpec(_message.Message):
     __slots__ = ("application", "common_data", "min_instances", "max_instances", "priority", "resources", "timeout", "wait_timeout", "retries", "backoff", "detached", "tenant", "namespace")
@@ -329,7 +367,7 @@ class AppInfo(_message.Message):
     def __init__(self, name: _Optional[str] = ..., spec: _Optional[_Union[AppSpec, _Mapping]] = ..., state: _Optional[int] = ..., created: _Optional[float] = ...) -> None: ...
 
 class NodeInfo(_message.Message):
-    __slots__ = ("name", "state", "capacity", "allocatable", "arch", "os", "last_heartbeat", "labels", "driver")
+    __slots__ = ("name", "state", "capacity", "allocatable", "arch", "os", "last_heartbeat", "labels", "driver", "cordoned")
     class CapacityEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -360,6 +398,7 @@ class NodeInfo(_message.Message):
     LAST_HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     DRIVER_FIELD_NUMBER: _ClassVar[int]
+    CORDONED_FIELD_NUMBER: _ClassVar[int]
     name: str
     state: int
     capacity: _containers.ScalarMap[str, int]
@@ -369,7 +408,8 @@ class NodeInfo(_message.Message):
     last_heartbeat: float
     labels: _containers.ScalarMap[str, str]
     driver: str
-    def __init__(self, name: _Optional[str] = ..., state: _Optional[int] = ..., capacity: _Optional[_Mapping[str, int]] = ..., allocatable: _Optional[_Mapping[str, int]] = ..., arch: _Optional[str] = ..., os: _Optional[str] = ..., last_heartbeat: _Optional[float] = ..., labels: _Optional[_Mapping[str, str]] = ..., driver: _Optional[str] = ...) -> None: ...
+    cordoned: bool
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[int] = ..., capacity: _Optional[_Mapping[str, int]] = ..., allocatable: _Optional[_Mapping[str, int]] = ..., arch: _Optional[str] = ..., os: _Optional[str] = ..., last_heartbeat: _Optional[float] = ..., labels: _Optional[_Mapping[str, str]] = ..., driver: _Optional[str] = ..., cordoned: _Optional[bool] = ...) -> None: ...
 
 class ExecutorInfo(_message.Message):
     __slots__ = ("id", "node", "state", "session", "resources", "shim", "pid")
@@ -453,14 +493,16 @@ class Welcome(_message.Message):
     def __init__(self, version: _Optional[int] = ..., epoch: _Optional[int] = ..., history: _Optional[str] = ..., durability: _Optional[str] = ..., cluster: _Optional[str] = ..., release: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., python: _Optional[str] = ...) -> None: ...
 
 class Failure(_message.Message):
-    __slots__ = ("code", "message", "hint")
+    __slots__ = ("code", "message", "hint", "retry_after")
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     HINT_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_FIELD_NUMBER: _ClassVar[int]
     code: str
     message: str
     hint: str
-    def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ..., hint: _Optional[str] = ...) -> None: ...
+    retry_after: float
+    def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ..., hint: _Optional[str] = ..., retry_after: _Optional[float] = ...) -> None: ...
 
 class Done(_message.Message):
     __slots__ = ()
@@ -1088,7 +1130,7 @@ class Placed(_message.Message):
     def __init__(self, id: _Optional[str] = ..., session: _Optional[str] = ..., resources: _Optional[_Mapping[str, int]] = ..., devices: _Optional[_Mapping[str, int]] = ..., pid: _Optional[int] = ..., token: _Optional[str] = ..., shim: _Optional[int] = ...) -> None: ...
 
 class RegisterNode(_message.Message):
-    __slots__ = ("name", "capacity", "allocatable", "arch", "os", "labels", "devices", "driver", "shim", "running")
+    __slots__ = ("name", "capacity", "allocatable", "arch", "os", "labels", "devices", "driver", "shim", "running", "grace")
     class CapacityEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -1120,6 +1162,7 @@ class RegisterNode(_message.Message):
     DRIVER_FIELD_NUMBER: _ClassVar[int]
     SHIM_FIELD_NUMBER: _ClassVar[int]
     RUNNING_FIELD_NUMBER: _ClassVar[int]
+    GRACE_FIELD_NUMBER: _ClassVar[int]
     name: str
     capacity: _containers.ScalarMap[str, int]
     allocatable: _containers.ScalarMap[str, int]
@@ -1130,7 +1173,8 @@ class RegisterNode(_message.Message):
     driver: str
     shim: int
     running: _containers.RepeatedCompositeFieldContainer[Placed]
-    def __init__(self, name: _Optional[str] = ..., capacity: _Optional[_Mapping[str, int]] = ..., allocatable: _Optional[_Mapping[str, int]] = ..., arch: _Optional[str] = ..., os: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., devices: _Optional[_Iterable[_Union[Device, _Mapping]]] = ..., driver: _Optional[str] = ..., shim: _Optional[int] = ..., running: _Optional[_Iterable[_Union[Placed, _Mapping]]] = ...) -> None: ...
+    grace: float
+    def __init__(self, name: _Optional[str] = ..., capacity: _Optional[_Mapping[str, int]] = ..., allocatable: _Optional[_Mapping[str, int]] = ..., arch: _Optional[str] = ..., os: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., devices: _Optional[_Iterable[_Union[Device, _Mapping]]] = ..., driver: _Optional[str] = ..., shim: _Optional[int] = ..., running: _Optional[_Iterable[_Union[Placed, _Mapping]]] = ..., grace: _Optional[float] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ("node", "at")
@@ -1239,3 +1283,187 @@ class Blob(_message.Message):
     BLOB_FIELD_NUMBER: _ClassVar[int]
     blob: bytes
     def __init__(self, blob: _Optional[bytes] = ...) -> None: ...
+
+class Identity(_message.Message):
+    __slots__ = ("name", "role", "tenant", "kind", "token", "expires")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    role: str
+    tenant: str
+    kind: str
+    token: str
+    expires: float
+    def __init__(self, name: _Optional[str] = ..., role: _Optional[str] = ..., tenant: _Optional[str] = ..., kind: _Optional[str] = ..., token: _Optional[str] = ..., expires: _Optional[float] = ...) -> None: ...
+
+class TenantInfo(_message.Message):
+    __slots__ = ("name", "weight", "max_sessions", "max_queued", "max_bytes", "created")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    MAX_SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    MAX_QUEUED_FIELD_NUMBER: _ClassVar[int]
+    MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    weight: int
+    max_sessions: int
+    max_queued: int
+    max_bytes: int
+    created: float
+    def __init__(self, name: _Optional[str] = ..., weight: _Optional[int] = ..., max_sessions: _Optional[int] = ..., max_queued: _Optional[int] = ..., max_bytes: _Optional[int] = ..., created: _Optional[float] = ...) -> None: ...
+
+class TenantUse(_message.Message):
+    __slots__ = ("tenant", "sessions", "queued", "bytes")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    tenant: TenantInfo
+    sessions: int
+    queued: int
+    bytes: int
+    def __init__(self, tenant: _Optional[_Union[TenantInfo, _Mapping]] = ..., sessions: _Optional[int] = ..., queued: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
+
+class TokenInfo(_message.Message):
+    __slots__ = ("id", "name", "role", "tenant", "created", "expires", "digest", "by")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    name: str
+    role: str
+    tenant: str
+    created: float
+    expires: float
+    digest: str
+    by: str
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., role: _Optional[str] = ..., tenant: _Optional[str] = ..., created: _Optional[float] = ..., expires: _Optional[float] = ..., digest: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
+
+class WhoAmI(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class CreateToken(_message.Message):
+    __slots__ = ("name", "role", "tenant", "ttl", "by")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    TTL_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    role: str
+    tenant: str
+    ttl: float
+    by: str
+    def __init__(self, name: _Optional[str] = ..., role: _Optional[str] = ..., tenant: _Optional[str] = ..., ttl: _Optional[float] = ..., by: _Optional[str] = ...) -> None: ...
+
+class TokenCreated(_message.Message):
+    __slots__ = ("info", "token")
+    INFO_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    info: TokenInfo
+    token: str
+    def __init__(self, info: _Optional[_Union[TokenInfo, _Mapping]] = ..., token: _Optional[str] = ...) -> None: ...
+
+class RevokeToken(_message.Message):
+    __slots__ = ("id", "by")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    by: str
+    def __init__(self, id: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
+
+class ListTokens(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class TokenList(_message.Message):
+    __slots__ = ("tokens",)
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    tokens: _containers.RepeatedCompositeFieldContainer[TokenInfo]
+    def __init__(self, tokens: _Optional[_Iterable[_Union[TokenInfo, _Mapping]]] = ...) -> None: ...
+
+class SetTenant(_message.Message):
+    __slots__ = ("tenant", "by")
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    tenant: TenantInfo
+    by: str
+    def __init__(self, tenant: _Optional[_Union[TenantInfo, _Mapping]] = ..., by: _Optional[str] = ...) -> None: ...
+
+class DropTenant(_message.Message):
+    __slots__ = ("name", "by")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    by: str
+    def __init__(self, name: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
+
+class ListTenants(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class TenantList(_message.Message):
+    __slots__ = ("tenants",)
+    TENANTS_FIELD_NUMBER: _ClassVar[int]
+    tenants: _containers.RepeatedCompositeFieldContainer[TenantUse]
+    def __init__(self, tenants: _Optional[_Iterable[_Union[TenantUse, _Mapping]]] = ...) -> None: ...
+
+class SetNode(_message.Message):
+    __slots__ = ("name", "cordon", "drain", "by")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CORDON_FIELD_NUMBER: _ClassVar[int]
+    DRAIN_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    cordon: bool
+    drain: bool
+    by: str
+    def __init__(self, name: _Optional[str] = ..., cordon: _Optional[bool] = ..., drain: _Optional[bool] = ..., by: _Optional[str] = ...) -> None: ...
+
+class JoinNode(_message.Message):
+    __slots__ = ("name", "request", "hosts")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    HOSTS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    request: bytes
+    hosts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., request: _Optional[bytes] = ..., hosts: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class NodeAdmitted(_message.Message):
+    __slots__ = ("name", "certificate", "authority", "addresses")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    AUTHORITY_FIELD_NUMBER: _ClassVar[int]
+    ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    certificate: bytes
+    authority: bytes
+    addresses: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., certificate: _Optional[bytes] = ..., authority: _Optional[bytes] = ..., addresses: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class RedeemToken(_message.Message):
+    __slots__ = ("id", "node")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    node: str
+    def __init__(self, id: _Optional[str] = ..., node: _Optional[str] = ...) -> None: ...
+
+class Identities(_message.Message):
+    __slots__ = ("tenants", "tokens")
+    TENANTS_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    tenants: _containers.RepeatedCompositeFieldContainer[TenantInfo]
+    tokens: _containers.RepeatedCompositeFieldContainer[TokenInfo]
+    def __init__(self, tenants: _Optional[_Iterable[_Union[TenantInfo, _Mapping]]] = ..., tokens: _Optional[_Iterable[_Union[TokenInfo, _Mapping]]] = ...) -> None: ...
