@@ -52,7 +52,7 @@ class AgentProcess:
         self.clock = Clock()
         self.work = config.cluster.data_dir / "work" / "executors"
         self.logs = config.cluster.data_dir / "logs" / "executors"
-        self.dialler = Dialler(config.allocator, self.peer.hello, self._received, self._joined, self._lost)
+        self.dialler = Dialler((config.allocator,), self.peer.hello, self._received, self._joined, self._lost)
         self.stopping = asyncio.Event()
         self.empty = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None

@@ -19,11 +19,13 @@ from flame.core.allocator.reactor import Allocator
 from flame.core.allocator.settings import AllocatorSettings
 from flame.core.base.errors import FlameError, StorageCorrupt, StorageFull
 from flame.core.model import messages as m
+from flame.core.model.access import PREFIX
 from flame.core.model.reactor import Choked, Effect, Event, Joined, Lost, Peer, Received, Recorded, Send
 from flame.core.scheduler.plugins import make_policy
 from flame.core.scheduler.settings import SchedulingSettings
 from flame.ops.config import ClusterConfig
 from flame.shell.driver import PROBE_EVERY, Driver
+from flame.shell.gate import UNIX
 from flame.shell.plane import Handler, Plane
 from flame.store.memory import MemoryStore
 from flame.store.port import Row, Store
@@ -75,12 +77,12 @@ class AllocatorProcess(Handler):
     def __init__(self, config: AllocatorConfig) -> None:
         self.config = config
         cluster = config.cluster
-        # What it keeps can be told again by agents and managers: no fsync is worth waiting for here.
         durable = cluster.durability != "memory"
-        self.store: Store = SqliteStore(cluster.data_dir / "allocator.db", "process") if durable else MemoryStore()
+        path = cluster.data_dir / "allocator.db"
+        self.store: Store = SqliteStore(path, cluster.durability) if durable else MemoryStore()
         self.reactor = Allocator(
             lambda kind: str(uuid.uuid4()),
-            lambda: secrets.token_urlsafe(24),
+            lambda: PREFIX + secrets.token_urlsafe(32),
             AllocatorSettings(default_resources=cluster.resources),
             make_policy(SchedulingSettings(plugins=tuple(cluster.policies))),
         )
@@ -107,7 +109,8 @@ class AllocatorProcess(Handler):
             self.reactor.handle(Recorded(row.position, decode_row(row)), now)
             last = row.position
         self.driver.position = last
-        self.plane.serve(self.config.listener)
+        self.reactor.begin(now)
+        self.plane.serve(self.config.listener, UNIX)
         self.config.ready(opened.epoch)
         task = self.loop.create_task(self._compact_by_itself())
         self._tasks.add(task)
@@ -126,8 +129,8 @@ class AllocatorProcess(Handler):
                 with contextlib.suppress(StorageFull):
                     await self.driver.compact(self.reactor.snapshot())
 
-    def joined(self, peer: Peer, hello: m.Hello) -> None:
-        self.driver.handle(Joined(peer, hello))
+    def joined(self, peer: Peer, hello: m.Hello, identity: m.Identity | None) -> None:
+        self.driver.handle(Joined(peer, hello, identity))
 
     def received(self, peer: Peer, request: int, message: m.Message) -> None:
         self.driver.handle(Received(peer, request, message))
@@ -159,6 +162,7 @@ class AllocatorProcess(Handler):
 
     async def _write_again(self) -> None:
         position = self.driver.position
+        self.reactor.book.storage = "storage full: tenants, tokens and cordons cannot be kept"
         self.driver.stop()
         forgetful, self.store = self.store, MemoryStore()
         self.driver = self._make_driver()
@@ -175,3 +179,4 @@ class AllocatorProcess(Handler):
         self.driver = self._make_driver()
         self.driver.position = position
         await self.driver.compact(self.reactor.snapshot())
+        self.reactor.book.storage = ""

@@ -111,7 +111,7 @@ class LocalDesk:
     async def allocator_line(self, hello: Hello, push: Callable[[Message], None], lost: Callable[[], None]) -> Line:
         up = asyncio.Event()
         dialler = Dialler(
-            self._process.config.allocator,
+            (self._process.config.allocator,),
             lambda: hello,
             lambda request, message: line.deliver(request, message, push),
             up.set,

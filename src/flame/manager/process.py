@@ -19,10 +19,13 @@ import msgspec
 
 from flame.core.base.errors import FlameError, ProtocolError, StorageCorrupt, StorageFull
 from flame.core.model import messages as m
-from flame.core.model.reactor import Choked, Effect, Joined, Lost, Peer, Received, Recorded, Send
+from flame.core.model.access import LOCAL
+from flame.core.model.reactor import Audit, Choked, Effect, Joined, Keep, Lost, Peer, ReadLines, Received, Recorded, Send
 from flame.core.sessions import records as r
-from flame.core.sessions.reactor import Fetch, Fetched, Sessions, Settings, StorageChanged
+from flame.core.sessions.reactor import Admit, Fetch, Fetched, Sessions, Settings, StorageChanged
+from flame.manager.admission import admission
 from flame.manager.apps import built_in_apps
+from flame.manager.audit import AuditLog
 from flame.manager.desk_lines import LocalDesk
 from flame.manager.logbook import LogBook
 from flame.ops.config import ClusterConfig
@@ -30,6 +33,7 @@ from flame.ops.limits import ENTER, LEAVE, START, limit
 from flame.platform.memory import one_arena, resident_bytes, trim
 from flame.shell.address import Address
 from flame.shell.driver import PROBE_EVERY, Clock, Driver, retryable
+from flame.shell.gate import Gate
 from flame.shell.plane import Dialler, Handler, Plane
 from flame.store.memory import MemoryStore
 from flame.store.port import Row, Store
@@ -50,8 +54,8 @@ class ManagerConfig:
     cluster: ClusterConfig
     address: Address
     allocator: Address
-    listeners: list[tuple[socket.socket, str]] = field(default_factory=list)
-    """Listening sockets with the token they want ("" for unix sockets), made by the supervisor so that a restart keeps them."""
+    listeners: list[tuple[socket.socket, Gate]] = field(default_factory=list)
+    """Listening sockets with who comes that way, made by the supervisor so that a restart keeps them."""
     compat: tuple[str, int] | None = None
     release: str = ""
     ready: Callable[[int, str | None], None] = lambda epoch, compat: None
@@ -90,6 +94,7 @@ class ManagerProcess(Handler):
         self.loop = asyncio.get_running_loop()
         self.clock = Clock()
         self.logs = LogBook(config.cluster.data_dir / "logs" / "tasks")
+        self.audit = AuditLog(config.cluster.data_dir / "logs" / "audit.jsonl")
         self.desk = LocalDesk(self)
         self.allocator = self._dial()
         self.stopping = asyncio.Event()
@@ -112,8 +117,8 @@ class ManagerProcess(Handler):
         self._load()
         self._begin(opened.epoch, opened.history)
         self._register_built_ins()
-        for sock, token in self.config.listeners:
-            self.plane.serve(sock, token)
+        for sock, gate in self.config.listeners:
+            self.plane.serve(sock, gate)
         self.allocator.start()
         await self.driver.settled()
         self.config.ready(opened.epoch, None)
@@ -145,6 +150,7 @@ class ManagerProcess(Handler):
         for task in self._tasks:
             task.cancel()
         self.logs.close()
+        self.audit.close()
         self.store.close()
 
     def _load(self) -> None:
@@ -192,7 +198,7 @@ class ManagerProcess(Handler):
 
     # -- the plane ---------------------------------------------------------------------------------------------------------
 
-    def joined(self, peer: Peer, hello: m.Hello) -> None:
+    def joined(self, peer: Peer, hello: m.Hello, identity: m.Identity | None) -> None:
         if hello.role not in ("client", "executor"):
             self.plane.connections[peer].refuse(
                 ProtocolError(f"the session manager has nothing for a {hello.role[:64]!r}")
@@ -201,17 +207,10 @@ class ManagerProcess(Handler):
         if self.sealed and hello.role == "executor":
             self.plane.close(peer)  # it keeps what it has and comes again
             return
-        self.driver.handle(Joined(peer, hello))
+        self.driver.handle(Joined(peer, hello, identity))
 
     def received(self, peer: Peer, request: int, message: m.Message) -> None:
-        kind = type(message)
-        if kind is m.GetLogs:
-            lines = self.logs.read(message.session, message.no)  # type: ignore[attr-defined]
-            self._send(Send(peer, m.LogList(tuple(lines)), request, 0))
-            return
-        if kind is m.LogLine:
-            self.logs.write(message)  # type: ignore[arg-type]
-        elif self.sealed and kind not in READS:
+        if self.sealed and type(message) not in READS:
             full = self.reactor.core.storage
             self._send(
                 Send(peer, m.Failure("storage_full", full, "free some space; the engine goes on by itself"), request, 0)
@@ -241,8 +240,28 @@ class ManagerProcess(Handler):
         self.plane.close(peer)
 
     def _perform(self, effect: Effect) -> None:
-        assert isinstance(effect, Fetch), f"no way to do {effect}"
-        self._spawn(self._fetch(effect))
+        match effect:
+            case Fetch():
+                self._spawn(self._fetch(effect))
+            case Keep():
+                self.logs.write(effect.line)
+            case ReadLines():
+                lines = self.logs.read(effect.session, effect.no)
+                self._send(Send(effect.peer, m.LogList(tuple(lines)), effect.request, 0))
+            case Audit():
+                self.audit.write(effect)
+            case Admit():
+                self._spawn(self._admit(effect))
+            case _:
+                raise AssertionError(f"no way to do {effect}")
+
+    async def _admit(self, effect: Admit) -> None:
+        """Sign the request of a machine that joins."""
+        try:
+            answer: m.Message = await asyncio.to_thread(admission, self.config.cluster, effect.join)
+        except FlameError as error:
+            answer = m.Failure(error.code, error.message, error.hint)
+        self._send(Send(effect.peer, answer, effect.request, 0))
 
     async def _fetch(self, effect: Fetch) -> None:
         driver = self.driver
@@ -258,14 +277,14 @@ class ManagerProcess(Handler):
 
     def _dial(self) -> Dialler:
         return Dialler(
-            self.config.allocator, self._hello, self._from_allocator, self._allocator_up, self._allocator_down
+            (self.config.allocator,), self._hello, self._from_allocator, self._allocator_up, self._allocator_down
         )
 
     def _hello(self) -> m.Hello:
         return m.Hello("manager", client_id=f"manager-{self.epoch}")
 
     def _allocator_up(self) -> None:
-        self.driver.handle(Joined(ALLOCATOR, m.Hello("allocator")))
+        self.driver.handle(Joined(ALLOCATOR, m.Hello("allocator"), LOCAL))
 
     def _allocator_down(self) -> None:
         self.driver.handle(Lost(ALLOCATOR))
@@ -347,6 +366,6 @@ class ManagerProcess(Handler):
 
 READS = frozenset((
     m.GetSession, m.ListSessions, m.GetTask, m.ListTasks, m.GetApp, m.ListApps, m.ListNodes, m.ListExecutors, m.GetStatus,
-    m.Explain, m.WatchTask, m.Unwatch, m.GetLogs, m.FetchBlob, m.Resume,
+    m.Explain, m.WatchTask, m.Unwatch, m.GetLogs, m.FetchBlob, m.Resume, m.WhoAmI, m.ListTokens, m.ListTenants,
 ))  # fmt: skip
 """What is answered while the store cannot write."""

@@ -1,4 +1,7 @@
-"""Addresses of the task plane: `unix:///path` or `tcp://host:port`."""
+"""Addresses of the task plane: `unix:///path`, `tcp://host:port`, or `tls://host:port` between machines.
+
+Where several are given, separated by commas, they lead to the same thing: whoever connects takes the first that answers.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,18 @@ class Address:
     path: str = ""
     host: str = ""
     port: int = 0
+    tls: bool = False
 
     def __str__(self) -> str:
         if self.path:
             return f"unix://{self.path}"
+        return f"{'tls' if self.tls else 'tcp'}://{self.target}"
+
+    @property
+    def target(self) -> str:
+        """host:port, as gRPC names it."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"tcp://{host}:{self.port}"
+        return f"{host}:{self.port}"
 
     @property
     def loopback(self) -> bool:
@@ -31,17 +40,23 @@ def parse(text: str) -> Address:
         return _unix(text[7:], text)
     if text.startswith("/"):
         return _unix(text, text)
-    rest = text.removeprefix("tcp://")
+    tls = text.startswith("tls://")
+    rest = text.removeprefix("tls://").removeprefix("tcp://")
     if "://" in rest:
         scheme = rest.split("://")[0]
         raise InvalidArgument(
-            f"endpoint {text!r} has scheme {scheme!r}; unix:///path or tcp://host:port",
+            f"endpoint {text!r} has scheme {scheme!r}; unix:///path, tcp://host:port or tls://host:port",
             hint="gRPC clients use the compat listener; this SDK uses the task plane",
         )
     host, colon, port = rest.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65535:
-        raise InvalidArgument(f"endpoint {text!r} has no port", hint="unix:///path or tcp://host:port")
-    return Address(host=host.strip("[]") or "127.0.0.1", port=int(port))
+        raise InvalidArgument(f"endpoint {text!r} has no port", hint="unix:///path, tcp://host:port or tls://host:port")
+    return Address(host=host.strip("[]") or "127.0.0.1", port=int(port), tls=tls)
+
+
+def parse_all(text: str) -> tuple[Address, ...]:
+    """One or more, separated by commas. Raises InvalidArgument."""
+    return tuple(parse(part.strip()) for part in text.split(",") if part.strip()) or (parse(text),)
 
 
 def _unix(path: str, text: str) -> Address:
@@ -53,7 +68,8 @@ def _unix(path: str, text: str) -> Address:
 
 
 def connect(address: Address, timeout: float | None = None) -> socket.socket:
-    """A blocking, connected socket. Raises OSError."""
+    """A blocking, connected socket; not for `tls` (see `shell.carrier` and `shell.bridge`). Raises OSError."""
+    assert not address.tls, f"{address} is reached by gRPC"
     if address.path:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.settimeout(timeout)

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
+import functools
 import logging
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flame.core.base.errors import FlameError, ProtocolError
-from flame.core.model.messages import BY_HAND, Failure, Hello, Message, Recorded, Submitted, Welcome
+from flame.core.model.messages import Failure, Hello, Identity, Message, Recorded, Submitted, Welcome
 from flame.core.model.reactor import Peer
 from flame.shell.address import Address, connect
+from flame.shell.gate import Gate
 from flame.shell.stream import Stream
 from flame.wire.codec import Deframer, decode, frame
+
+if TYPE_CHECKING:
+    from flame.shell.carrier import Carrier, Remote
 
 log = logging.getLogger("flame.plane")
 
@@ -38,28 +43,40 @@ MAX_NAME = 1024
 class Handler:
     """What a plane tells its owner. Override what is needed."""
 
-    def joined(self, peer: Peer, hello: Hello) -> None: ...
+    def joined(self, peer: Peer, hello: Hello, identity: Identity | None) -> None: ...
     def received(self, peer: Peer, request: int, message: Message) -> None: ...
     def lost(self, peer: Peer) -> None: ...
     def choked(self, peer: Peer, full: bool) -> None: ...
 
 
-class Connection:
-    """One accepted connection. The first message must be a Hello we understand, with the token where one is wanted."""
+class Wire(Protocol):
+    """A Stream or a Carrier."""
 
-    def __init__(self, plane: Plane, sock: socket.socket, token: str) -> None:
-        self.plane, self.token = plane, token
+    open: bool
+
+    def write(self, data: bytes) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+Opener = Callable[[Callable[[bytes], None], Callable[[], None], Callable[[bool], None]], Wire]
+
+
+class Connection:
+    """One accepted connection. The first message must be a Hello we understand, from somebody the gate or the reactor knows."""
+
+    def __init__(self, plane: Plane, gate: Gate, opener: Opener) -> None:
+        self.plane, self.gate = plane, gate
         #: given in the order of acceptance: of two connections of one peer the later one counts
         self.peer: Peer = plane.number()
         self.joined = False
         self.hello: Hello | None = None
         self._deframer = Deframer()
         self._held: list[bytes] = []
+        self._asking = False
         self._loop = asyncio.get_running_loop()
-        self.stream = Stream(sock, self._data, self._ended, self._choked)
+        self.stream = opener(self._data, self._ended, self._choked)
         self._timer = self._loop.call_later(HELLO_LIMIT, self.stream.abort)
-        if sock.family == socket.AF_UNIX and not _same_user(sock):
-            self.stream.abort()
 
     def write(self, data: bytes, lazy: bool = False) -> None:
         if lazy:
@@ -89,7 +106,7 @@ class Connection:
             self.refuse(error)
 
     def _greet(self, request: int, message: Message) -> None:
-        if not isinstance(message, Hello) or message.magic != "FLAME":
+        if not isinstance(message, Hello) or message.magic != "FLAME" or self._asking:
             raise ProtocolError(f"the first message is {type(message).__name__}, not Hello")
         if max(len(message.client_id), len(message.token)) > MAX_NAME:
             raise ProtocolError(f"a Hello with an id of {len(message.client_id):,} characters; at most {MAX_NAME}")
@@ -102,23 +119,28 @@ class Connection:
                 )
             )
             return
-        # Executors that were placed bring a token of their own, which the reactor knows.
-        placed = message.role == "executor" and BY_HAND not in message.features
-        if self.token and not placed and not hmac.compare_digest(message.token.encode(), self.token.encode()):
-            said = "no token" if not message.token else "a wrong token"
-            self._answer(
-                Failure(
-                    "unauthenticated",
-                    f"TCP connections want the cluster's token; {said} came",
-                    "FLAME_TOKEN_FILE names it",
-                )
-            )
+        if self.gate.must_ask(message):
+            self._asking = True
+            self.plane.spawn(self._ask(message))
+        else:
+            self._welcome(message, self.gate.knows(message))
+
+    async def _ask(self, hello: Hello) -> None:
+        """An outside issuer made the token: it says whose it is."""
+        try:
+            identity = await self.gate.ask(hello.token)
+        except FlameError as error:
+            self.refuse(error)
             return
+        if self.stream.open:
+            self._welcome(hello, identity)
+
+    def _welcome(self, hello: Hello, identity: Identity | None) -> None:
         self._timer.cancel()
-        self.hello = message
+        self.hello = hello
         self.joined = True
         self.plane.connections[self.peer] = self
-        self.plane.handler.joined(self.peer, message)
+        self.plane.handler.joined(self.peer, hello, identity)
 
     def _answer(self, failure: Failure) -> None:
         self.write(frame(failure))
@@ -128,7 +150,7 @@ class Connection:
         """Say why, then hang up."""
         log.warning("connection %d dropped: %s", self.peer, error)
         if self.stream.open:
-            self._answer(Failure(error.code, error.message, error.hint))
+            self._answer(Failure(error.code, error.message, error.hint, error.retry_after))
 
     def _choked(self, full: bool) -> None:
         self.plane.handler.choked(self.peer, full)
@@ -159,17 +181,23 @@ class Plane:
         self._next = first
         self._listening: list[socket.socket] = []
         self._holding: list[Connection] = []
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def number(self) -> Peer:
         self._next += 1
         return self._next
 
-    def serve(self, sock: socket.socket, token: str = "") -> None:
-        """Accept on a listening socket; with `token`, every hello must carry it."""
-        self._listening.append(sock)
-        asyncio.get_running_loop().add_reader(sock.fileno(), self._accept, sock, token)
+    def spawn(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    def _accept(self, sock: socket.socket, token: str) -> None:
+    def serve(self, sock: socket.socket, gate: Gate) -> None:
+        """Accept on a listening socket."""
+        self._listening.append(sock)
+        asyncio.get_running_loop().add_reader(sock.fileno(), self._accept, sock, gate)
+
+    def _accept(self, sock: socket.socket, gate: Gate) -> None:
         for _ in range(64):
             try:
                 accepted, _ = sock.accept()
@@ -180,7 +208,26 @@ class Plane:
                 return
             if accepted.family != socket.AF_UNIX:
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            Connection(self, accepted, token)
+            elif not _same_user(accepted):
+                accepted.close()
+                continue
+            Connection(self, gate, functools.partial(Stream, accepted))
+
+    async def take_call(self, context: Any, gate: Gate) -> None:
+        """A call of the gRPC service: a connection like any other, for as long as it lasts."""
+        from flame.shell.carrier import Carrier
+
+        made: list[Carrier] = []
+
+        def opener(data: Any, ended: Any, choked: Any) -> Carrier:
+            made.append(Carrier(context, data, ended, choked))
+            return made[0]
+
+        Connection(self, gate, opener)
+        try:
+            await made[0].finished.wait()
+        finally:
+            made[0].abort()
 
     def send(self, peer: Peer, message: Message, request: int = 0) -> None:
         connection = self.connections.get(peer)
@@ -219,19 +266,24 @@ class Plane:
 class Dialler:
     """A connection to another process of the cluster that is made again whenever it ends.
 
-    hello: what to say, asked anew for every connection. joined: called after the Welcome (or at once when the other side sends none).
+    addresses: where it may be; the first that answers is taken. hello: what to say, asked anew for every connection. joined: called
+    once connected. remote: makes the way to a `tls` address.
     """
 
     def __init__(
         self,
-        address: Address,
+        addresses: Sequence[Address],
         hello: Callable[[], Hello],
         received: Callable[[int, Message], None],
         joined: Callable[[], None],
         lost: Callable[[], None],
+        remote: Callable[[Address], Remote] | None = None,
     ) -> None:
-        self.address, self._hello, self._received, self._joined, self._lost = address, hello, received, joined, lost
-        self.stream: Stream | None = None
+        self.addresses, self._hello, self._received, self._joined, self._lost = addresses, hello, received, joined, lost
+        self._remote = remote
+        self.stream: Wire | None = None
+        #: why the last attempt failed
+        self.trouble = ""
         self._deframer = Deframer()
         self._stopped = False
         self._task: asyncio.Task[None] | None = None
@@ -243,17 +295,31 @@ class Dialler:
         """10 ms at first: a restarted neighbour should be found at once; later a second."""
         pause = 0.01
         while not self._stopped:
-            try:
-                sock = connect(self.address)  # local: does not wait
-            except OSError:
-                await asyncio.sleep(pause)
-                pause = min(pause * 1.5, 0.25)
-                continue
-            self._deframer = Deframer()
-            self.stream = Stream(sock, self._data, self._ended, lambda full: None)
-            self.stream.write(frame(self._hello()))
-            self._joined()
-            return
+            for address in self.addresses:
+                opener = await self._reach(address)
+                if opener is not None and not self._stopped:
+                    self._deframer = Deframer()
+                    self.stream = opener(self._data, self._ended, lambda full: None)
+                    self.stream.write(frame(self._hello()))
+                    self._joined()
+                    return
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 0.25)
+
+    async def _reach(self, address: Address) -> Opener | None:
+        try:
+            if not address.tls:
+                return functools.partial(Stream, connect(address))  # local: does not wait
+            assert self._remote is not None, f"no way to {address}"
+            from flame.shell.carrier import Carrier
+
+            remote = self._remote(address)
+            return functools.partial(Carrier, await remote.call())
+        except (OSError, FlameError) as error:
+            if str(error) != self.trouble and not isinstance(error, OSError):
+                log.warning("%s", error)
+            self.trouble = str(error)
+        return None
 
     @property
     def connected(self) -> bool:
@@ -266,11 +332,13 @@ class Dialler:
                 if not isinstance(message, Welcome):
                     self._received(request, message)
         except ProtocolError as error:
-            log.warning("%s: %s", self.address, error)
+            log.warning("%s: %s", self.addresses[0], error)
             if self.stream is not None:
                 self.stream.abort()
 
     def _ended(self) -> None:
+        if self.stream is None:
+            return
         self.stream = None
         self._lost()
         if not self._stopped:

@@ -37,6 +37,7 @@ class Stream:
         self._size = 0
         self._full = False
         self._closing = False
+        self._paused = False
         self.open = True
         sock.setblocking(False)
         self._loop.add_reader(sock.fileno(), self._readable)
@@ -96,6 +97,15 @@ class Stream:
         if self._full and self._size < LOW_WATER:
             self._full = False
             self._choked(False)
+
+    def pause(self, paused: bool) -> None:
+        """Read no more for now: the kernel then holds the other side back."""
+        if self.open and paused != self._paused:
+            self._paused = paused
+            if paused:
+                self._loop.remove_reader(self.sock.fileno())
+            else:
+                self._loop.add_reader(self.sock.fileno(), self._readable)
 
     def close(self) -> None:
         """After what is unsent."""
