@@ -1,6 +1,7 @@
 """Certificates as the standard library decodes them, so that a client without `cryptography` can say what is wrong with one.
 
-`ssl` gives a chain that it did not verify only from inside, which is the same in Python 3.11 to 3.14 (its public form, from 3.13 on, is bytes).
+`ssl` gives a chain that it did not verify only from inside, which is the same in Python 3.11 to 3.14 (from 3.13 on there is a public form,
+of bytes).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, cast
 
 from flame.core.base.errors import InvalidArgument
 from flame.security import pem
+from flame.security.contexts import client_context
 
 _HANDSHAKE, _CERTIFICATE_REQUEST = 22, 13
 
@@ -81,8 +83,6 @@ def own(identity: Path) -> Shown:
 
 def authorities(ca: Path) -> list[str]:
     """Names of the authorities in a file. Raises NotFound, InvalidArgument."""
-    from flame.security.contexts import client_context
-
     return [common_name(one["subject"]) for one in client_context(ca).get_ca_certs()]
 
 
