@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from flame.manager.grpc.server import GrpcServer
+from flame.manager.grpc.server import CompatServer
 from flame.wire.v1.backend_pb2_grpc import BackendStub
 from flame.wire.v1.frontend_pb2_grpc import FrontendStub
 
@@ -22,12 +22,12 @@ class Served:
     desk: Any
     front: Any
     back: Any
-    server: GrpcServer
+    server: CompatServer
 
 
 @asynccontextmanager
 async def serving(desk: Any) -> AsyncIterator[Served]:
-    server = GrpcServer(desk)
+    server = CompatServer(desk)
     await server.start("127.0.0.1")
     async with (
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as front,

@@ -12,7 +12,9 @@ from flame.core.model import messages as m
 from flame.core.model.payloads import count_of
 from flame.core.model.states import TaskState
 from flame.manager.grpc.intake import Intake
-from flame.manager.grpc.server import GrpcServer, is_loopback
+from flame.manager.grpc.server import CompatServer
+from flame.shell.address import Address
+from flame.shell.gate import Gate
 from flame.wire.v1 import frontend_pb2 as fe
 from flame.wire.v1 import types_pb2 as pb
 from flame.wire.v1.frontend_pb2_grpc import FrontendStub
@@ -273,7 +275,7 @@ def test_garbage_bytes_are_refused_and_the_server_goes_on():
 
 def test_a_token_is_wanted_where_one_is_set():
     async def body():
-        server = GrpcServer(FakeDesk(), token="sesame")
+        server = CompatServer(FakeDesk(), gate=Gate(None, "sesame"))
         await server.start("127.0.0.1")
         async with grpc.aio.insecure_channel(server.address) as channel:
             front = FrontendStub(channel)
@@ -291,14 +293,14 @@ def test_a_taken_port_and_a_public_address_are_typed_errors():
     async def body():
         async with serving(FakeDesk()) as it:
             with pytest.raises(PortTaken, match="in use"):
-                await GrpcServer(FakeDesk()).start("127.0.0.1", it.server.port)
+                await CompatServer(FakeDesk()).start("127.0.0.1", it.server.port)
             with pytest.raises(InvalidArgument, match="only loopback"):
-                await GrpcServer(FakeDesk()).start("0.0.0.0", 0)
+                await CompatServer(FakeDesk()).start("0.0.0.0", 0)
 
     run(body)
 
 
 def test_loopback_is_recognised():
-    assert [is_loopback(h) for h in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "example.org")] == [True] * 3 + [
-        False
-    ] * 2
+    assert [Address(host=h).loopback for h in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "example.org")] == [
+        True
+    ] * 3 + [False] * 2

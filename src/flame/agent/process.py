@@ -9,20 +9,29 @@ import os
 import shutil
 import signal
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from flame.agent.joining import CA, IDENTITY
 from flame.agent.node import this_node
 from flame.agent.page import current
 from flame.agent.zygote import Order, Report
+from flame.core.base.errors import FlameError
 from flame.core.model import messages as m
 from flame.core.peers.agent import AgentPeer, Signal, Spawn
 from flame.ops.config import ClusterConfig
-from flame.shell.address import Address
+from flame.ops.paths import socket_dir, write_private
+from flame.shell.address import Address, parse_all
 from flame.shell.driver import Clock
 from flame.shell.plane import Dialler
+
+if TYPE_CHECKING:
+    from flame.agent.relay import Relay
+    from flame.shell.carrier import Remote
 
 log = logging.getLogger("flame.agent")
 
@@ -32,10 +41,17 @@ KEPT_LOGS = 200
 """Output files of executors that ended badly, kept under DIR/logs/executors."""
 
 
+REJOIN_GRACE = 30.0
+"""Seconds that a node's executors are kept when its connection breaks: as long as they look for their manager."""
+RENEW_CHECK = 3600.0
+
+
 @dataclass
 class AgentConfig:
     cluster: ClusterConfig
-    allocator: Address
+    allocators: tuple[Address, ...]
+    endpoints: tuple[Address, ...] = ()
+    """Of a node on another machine: where clients reach the cluster. Its certificate is in `DIR/certs`."""
     python: str = ""
     leave_grace: float = 2.0
     """How long executors may take to leave when the agent stops."""
@@ -47,15 +63,37 @@ class AgentProcess:
     def __init__(self, config: AgentConfig, zygote: socket.socket) -> None:
         self.config, self.zygote = config, zygote
         self.node = this_node(config.cluster)
+        self.relay = self._make_relay()
+        if self.relay is not None:
+            self.node = msgspec.structs.replace(self.node, grace=REJOIN_GRACE)
         self.peer = AgentPeer([self.node])
         self.loop = asyncio.get_running_loop()
         self.clock = Clock()
         self.work = config.cluster.data_dir / "work" / "executors"
         self.logs = config.cluster.data_dir / "logs" / "executors"
-        self.dialler = Dialler((config.allocator,), self.peer.hello, self._received, self._joined, self._lost)
+        self.dialler = Dialler(
+            config.allocators, self.peer.hello, self._received, self._joined, self._lost, self._remote
+        )
         self.stopping = asyncio.Event()
         self.empty = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._renewing: asyncio.Task[None] | None = None
+
+    def _make_relay(self) -> Relay | None:
+        if not self.config.endpoints:
+            return None
+        from flame.agent.relay import Relay
+
+        data_dir = self.config.cluster.data_dir
+        at = Address(path=str(socket_dir(data_dir) / "plane.sock"))
+        return Relay(at, data_dir / "certs" / CA, data_dir / "certs" / IDENTITY)
+
+    def _remote(self, address: Address) -> Remote:
+        """A new channel for every attempt: a changed certificate counts at once."""
+        from flame.shell.carrier import Remote
+
+        certs = self.config.cluster.data_dir / "certs"
+        return Remote(address, certs / CA, certs / IDENTITY)
 
     async def run(self) -> None:
         shutil.rmtree(self.work, ignore_errors=True)
@@ -63,6 +101,9 @@ class AgentProcess:
         self.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.zygote.setblocking(False)
         self.loop.add_reader(self.zygote.fileno(), self._from_zygote)
+        if self.relay is not None:
+            self.relay.start()
+            self._renewing = self.loop.create_task(self._renew_by_itself(self.relay))
         self.dialler.start()
         await self.stopping.wait()
         await self._stop()
@@ -77,8 +118,27 @@ class AgentProcess:
         for process in list(self.peer.processes.values()):
             self._kill(process.pid, signal.SIGKILL)
         self.dialler.stop()
+        if self._renewing is not None:
+            self._renewing.cancel()
+        if self.relay is not None:
+            self.relay.stop()
         self.zygote.close()
         shutil.rmtree(self.work, ignore_errors=True)
+
+    async def _renew_by_itself(self, relay: Relay) -> None:
+        """Long before the certificate ends; a failed attempt is tried again at the next look."""
+        from flame.agent import joining
+
+        certs = self.config.cluster.data_dir / "certs"
+        while True:
+            if await asyncio.to_thread(joining.due, certs, time.time()):
+                try:
+                    await asyncio.to_thread(joining.renew, self.config.endpoints, self.node.name, certs, ())
+                    await relay.renew()
+                    log.info("the certificate of node %s was renewed", self.node.name)
+                except FlameError as error:
+                    log.warning("the certificate of node %s was not renewed: %s", self.node.name, error)
+            await asyncio.sleep(RENEW_CHECK)
 
     # -- the allocator -----------------------------------------------------------------------------------------------------
 
@@ -125,10 +185,21 @@ class AgentProcess:
             self.peer.failed(order.id, f"cannot start: {error}", self.clock())
             self._go()
 
+    def _address(self, order: m.StartPlacement) -> str:
+        """Where this node's executors connect: the manager's own socket on its machine, ours elsewhere."""
+        addresses = parse_all(order.address)
+        if self.relay is None:
+            return str(next((address for address in addresses if address.path), addresses[0]))
+        self.relay.lead(addresses)
+        return str(self.relay.at)
+
     def _order(self, order: m.StartPlacement, directory: Path) -> Order:
+        address = self._address(order)
+        write_private(directory / "token", order.token)
         environment = dict(self.config.cluster.environment)
         environment |= {
-            "FLAME_ENDPOINT": order.address,
+            "FLAME_ENDPOINT": address,
+            "FLAME_TOKEN_FILE": str(directory / "token"),
             "FLAME_NODE": order.node,
             "FLAME_DATA_DIR": str(self.config.cluster.data_dir),
             "TMPDIR": str(directory / "tmp"),
@@ -141,9 +212,7 @@ class AgentProcess:
             environment |= {
                 k: os.path.expandvars(v) for k, v in order.spec.environments.items() if not k.startswith("FLAME_PICKLE")
             }
-        return Order(
-            order.id, order.token, order.session, order.address, str(directory), environment, self.config.python
-        )
+        return Order(order.id, order.token, order.session, address, str(directory), environment, self.config.python)
 
     def _from_zygote(self) -> None:
         while True:

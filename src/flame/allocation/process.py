@@ -26,6 +26,7 @@ from flame.core.scheduler.settings import SchedulingSettings
 from flame.ops.config import ClusterConfig
 from flame.shell.driver import PROBE_EVERY, Driver
 from flame.shell.gate import UNIX
+from flame.shell.listener import MachineServer, Public
 from flame.shell.plane import Handler, Plane
 from flame.store.memory import MemoryStore
 from flame.store.port import Row, Store
@@ -41,6 +42,8 @@ COMPACT_CHECK = 30.0
 class AllocatorConfig:
     cluster: ClusterConfig
     listener: socket.socket
+    public: Public | None = None
+    """How it listens beyond this machine."""
     ready: Callable[[int], None] = lambda epoch: None
 
 
@@ -111,6 +114,7 @@ class AllocatorProcess(Handler):
         self.driver.position = last
         self.reactor.begin(now)
         self.plane.serve(self.config.listener, UNIX)
+        remote = await self._serve_machines()
         self.config.ready(opened.epoch)
         task = self.loop.create_task(self._compact_by_itself())
         self._tasks.add(task)
@@ -118,9 +122,20 @@ class AllocatorProcess(Handler):
         task.cancel()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self.driver.settled(), 2)
+        if remote is not None:
+            await remote.stop()
         self.plane.stop()
         self.driver.stop()
         self.store.close()
+
+    async def _serve_machines(self) -> MachineServer | None:
+        if self.config.public is None:
+            return None
+        from flame.shell.listener import AGENTS
+
+        server = MachineServer(self.plane, ("agent", "manager"))
+        await server.start(self.config.public.bound(AGENTS), self.config.public.credentials(require_client=True))
+        return server
 
     async def _compact_by_itself(self) -> None:
         while True:

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from flame.cli.output import write
-from flame.core.base.errors import SessionClosed
+from flame.core.base.errors import InvalidArgument, SessionClosed
 from flame.core.model.messages import BY_HAND
 from flame.core.model.states import SessionState
 
@@ -21,13 +21,20 @@ def serve(endpoint: str, session: str) -> int:
     from flame.agent.page import Page
     from flame.sdk import current
     from flame.sdk.connect import connect
-    from flame.sdk.local import find
+    from flame.sdk.target import find
 
     with connect(endpoint) as client:
         info = client.get_session(session)
         if info.state == SessionState.CLOSED:
             raise SessionClosed(f"session {info.id} is not open", hint="flmctl list -s shows the open ones")
-        address, token = find(endpoint) or (client.endpoint, "")
+        target = find(endpoint)
+        assert target is not None, "an endpoint was given"
+        address, token = target.addresses[0], target.token
+        if address.tls:
+            raise InvalidArgument(
+                f"an executor by hand cannot go over TLS to {address}",
+                hint="`flame agent join` makes this machine a node",
+            )
     id = f"hand-{secrets.token_hex(8)}"
     with tempfile.TemporaryDirectory(prefix="flame-executor-", ignore_cleanup_errors=True) as folder:
         os.chdir(folder)

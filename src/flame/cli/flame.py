@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from flame.cli import running
+from flame.cli import agents, identities, nodes, running
 from flame.cli.entry import guard
-from flame.cli.output import VOICES, Column, fine_clock, labelled, say_data, say_list, write
+from flame.cli.options import DataDir, Endpoint, Voice
+from flame.cli.output import Column, fine_clock, labelled, say_data, say_list, write
 from flame.core.base.errors import FlameError
 from flame.core.base.quantity import format_size
 from flame.version import __version__
@@ -23,17 +24,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="of the cluster; else the one running here")]
-Endpoint = Annotated[str | None, typer.Option("--endpoint", envvar="FLAME_ENDPOINT", help="another cluster")]
-
-
-def _voice(value: str) -> str:
-    if value not in VOICES:
-        raise typer.BadParameter(f"one of {', '.join(VOICES)}")
-    return value
-
-
-Voice = Annotated[str, typer.Option("-o", "--output", callback=_voice, help=" | ".join(VOICES))]
+app.add_typer(agents.app, name="agent")
+app.add_typer(nodes.app, name="node")
+identities.register(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -58,8 +51,12 @@ def up(
         str | None, typer.Option(metavar="ADDR", help="flame.v1 gRPC without tokens, loopback")
     ] = None,
     listen: Annotated[
-        str | None, typer.Option(metavar="ADDR", help="task plane on TCP, with the token, loopback")
+        str | None,
+        typer.Option(
+            metavar="ADDR", help="HOST[:PORT] for clients and nodes elsewhere: TLS and tokens (loopback: TCP)"
+        ),
     ] = None,
+    advertise: Annotated[str | None, typer.Option(metavar="NAME", help="what others call this machine")] = None,
     cpus: Annotated[float | None, typer.Option(min=0.001, help="slots of this node (at least 4, or its cores)")] = None,
     memory: Annotated[str | None, typer.Option(help="for executors, such as 8g (all)")] = None,
     gpus: Annotated[int | None, typer.Option(min=0, help="of this node (those that are found)")] = None,
@@ -79,6 +76,7 @@ def up(
         durability=durability,
         compat=compat_listener,
         listen=listen,
+        advertise=advertise,
         cpus=cpus,
         memory=running.size(memory),
         gpus=gpus,

@@ -47,16 +47,21 @@ def find(data_dir: Path | None) -> RunFile:
 
 
 def start(config: ClusterConfig, detach: bool, say: Callable[[dict[str, Any]], None]) -> int:
-    """Start the supervisor, `say` its run file once everything is up, and (unless detached) stay until it ends.
+    """Start a cluster (see `launch`)."""
+    return launch("flame.cluster.supervisor", msgspec.to_builtins(asdict(config), enc_hook=str), detach, say)
+
+
+def launch(module: str, options: dict[str, Any], detach: bool, say: Callable[[dict[str, Any]], None]) -> int:
+    """Start a supervisor, `say` its run file once everything is up, and (unless detached) stay until it ends.
 
     Raises the error that kept it from starting. Returns the exit code.
     """
     report, tell = os.pipe()
     alive, held = os.pipe()  # our end closes when we die, however we die
-    options: dict[str, Any] = msgspec.to_builtins(asdict(config), enc_hook=str) | {"report_fd": tell}
+    options = options | {"report_fd": tell}
     if not detach:
         options["client_fd"] = alive
-    command = [sys.executable, "-m", "flame.cluster.supervisor", json.dumps(options)]
+    command = [sys.executable, "-m", module, json.dumps(options)]
     passed = (tell,) if detach else (tell, alive)
     child = subprocess.Popen(
         command,
@@ -125,8 +130,14 @@ def _zombie(pid: int) -> bool:
 def client(data_dir: Path | None, endpoint: str | None) -> Iterator[Any]:
     """A client of the cluster named, or running here. Never starts one. A directory that is named wins over FLAME_ENDPOINT."""
     from flame.sdk.connect import connect
+    from flame.sdk.target import find as find_target
 
-    with connect((endpoint if data_dir is None else None) or find(data_dir).endpoint) as found:
+    named = endpoint if data_dir is None else None
+    if named is None and data_dir is None and find_target() is not None:
+        with connect() as found:  # FLAME_ENDPOINT, or where `flame login` was
+            yield found
+        return
+    with connect(named or find(data_dir).endpoint) as found:
         yield found
 
 

@@ -83,10 +83,10 @@ def _run(make: Callable[[], Process]) -> int:
     return 0
 
 
-def allocator(config: ClusterConfig, listener: Any, ready: Callable[[int], None]) -> Process:
+def allocator(config: ClusterConfig, listener: Any, public: Any, ready: Callable[[int], None]) -> Process:
     from flame.allocation.process import AllocatorConfig, AllocatorProcess
 
-    return AllocatorProcess(AllocatorConfig(config, listener, ready))
+    return AllocatorProcess(AllocatorConfig(config, listener, public, ready))
 
 
 def manager(config: ClusterConfig, **more: Any) -> Process:
@@ -95,8 +95,9 @@ def manager(config: ClusterConfig, **more: Any) -> Process:
     return ManagerProcess(ManagerConfig(config, **more))
 
 
-def agent(config: ClusterConfig, zygote: Any, allocator: Any, private: bool) -> Process:
+def agent(config: ClusterConfig, zygote: Any, allocators: Any, endpoints: Any, private: bool) -> Process:
     from flame.agent.process import AgentConfig, AgentProcess
 
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return AgentProcess(AgentConfig(replace(config), allocator, python, leave_grace=0.5 if private else 2.0), zygote)
+    made = AgentConfig(replace(config), allocators, endpoints, python, leave_grace=0.5 if private else 2.0)
+    return AgentProcess(made, zygote)

@@ -18,16 +18,23 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from flame.agent import zygote
 from flame.cluster import children
+from flame.cluster.listening import ensure_certificates, listening, loopback, public
 from flame.core.base.errors import DataDirLocked, FlameError, InvalidArgument
+from flame.core.model.access import PREFIX
 from flame.ops.config import ClusterConfig
 from flame.ops.paths import RunFile, default_file, socket_dir, write_private
 from flame.platform.death import die_with_parent, name_process
-from flame.shell.address import Address, listen, parse
+from flame.shell.address import Address, listen
+from flame.shell.gate import UNIX, Gate
+from flame.shell.listener import Public
 from flame.store.directory import hold_lock, refuse_network
+
+if TYPE_CHECKING:
+    from flame.security.oidc import Issuer
 
 MAX_RESTARTS = 20
 """Of one process within RESTART_WINDOW seconds; then the supervisor gives up."""
@@ -49,6 +56,8 @@ class Supervisor:
 
     def __init__(self, config: ClusterConfig, client: int | None = None, report: int | None = None) -> None:
         self.config, self.client, self.report = config, client, report
+        #: is it "the cluster running here", which commands find by themselves?
+        self.is_default = not config.private
         self.children: dict[str, Child] = {}
         self.stopping = False
         self.failure = ""
@@ -87,54 +96,77 @@ class Supervisor:
             raise BY_CODE.get(found["code"], FlameError)(found["message"], hint=found["hint"])
         return 0
 
-    def _prepare(self) -> None:
-        config = self.config
+    def _take_directory(self) -> None:
+        """Raises DataDirLocked, StorageRefused."""
+        directory = self.config.data_dir
         os.umask(0o077)
-        config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        refuse_network(config.data_dir)
-        self._lock = hold_lock(config.data_dir / "up.lock")
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        refuse_network(directory)
+        self._lock = hold_lock(directory / "up.lock")
         if self._lock is None:
             raise DataDirLocked(
-                f"a cluster is running in {config.data_dir}",
-                hint="`flame down` stops it; --data-dir chooses another place",
+                f"a cluster is running in {directory}", hint="`flame down` stops it; --data-dir chooses another place"
             )
-        self.token_file = config.data_dir / "token"
-        if not self.token_file.exists():
-            write_private(self.token_file, secrets.token_urlsafe(32) + "\n")
-        token = self.token_file.read_text().strip()
-        sockets = socket_dir(config.data_dir)
-        plane, alloc = Address(path=str(sockets / "plane.sock")), Address(path=str(sockets / "alloc.sock"))
-        self.endpoint = plane
-        listeners = [(listen(plane), "")]
-        alloc_listener = listen(alloc)
-        self.tcp: str | None = None
-        if config.listen:
-            listeners.append((self._tcp(config.listen), token))
-        if config.compat:
-            _loopback(config.compat, "--compat-listener")
+
+    def _take_signals(self) -> None:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._asked_to_stop)
         signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
-        self._add("agent", lambda: self._agent(alloc))
+
+    def _prepare(self) -> None:
+        config = self.config
+        self._take_directory()
+        self.token_file = config.data_dir / "token"
+        if not self.token_file.exists():
+            write_private(self.token_file, PREFIX + secrets.token_urlsafe(32) + "\n")
+        token = self.token_file.read_text().strip()
+        sockets = socket_dir(config.data_dir)
+        plane, alloc = Address(path=str(sockets / "plane.sock")), Address(path=str(sockets / "alloc.sock"))
+        self.endpoint = plane
+        listeners = [(listen(plane), UNIX)]
+        alloc_listener = listen(alloc)
+        gate = Gate(None, token, self._issuer())
+        self.tcp: str | None = None
+        self.public: Public | None = None
+        if config.listen:
+            asked = listening(config.listen)
+            if asked.tls:
+                self.public = public(config, asked)
+                self.tcp = str(self.public.advertised())
+            else:
+                listeners.append((self._tcp(asked), gate))
+        if config.compat and loopback(config.compat, "--compat-listener").tls:
+            ensure_certificates(config.data_dir / "certs", [])
+        self._take_signals()
+        self._add("agent", lambda: self._agent((alloc,)))
         self._add("manager", lambda: self._live("manager", lambda: children.manager(
             config, address=plane, allocator=alloc, listeners=listeners, compat=self._compat_at(), release=release(),
+            public=self.public, gate=gate,
             ready=lambda epoch, at: self._note(ready="manager", epoch=epoch, compat=at),
         )))  # fmt: skip
         self._add("allocator", lambda: self._live("allocator", lambda: children.allocator(
-            config, alloc_listener, lambda epoch: self._note(ready="allocator"),
+            config, alloc_listener, self.public, lambda epoch: self._note(ready="allocator"),
         )))  # fmt: skip
 
-    def _compat_at(self) -> tuple[str, int] | None:
-        """Where the compat listener listens: once a port was found, a restarted manager takes the same."""
-        text = self.compat or self.config.compat
-        if text is None:
+    def _issuer(self) -> Issuer | None:
+        if self.config.issuer is None:
             return None
-        address = _loopback(text, "--compat-listener")
-        return address.host, address.port
+        from flame.security.oidc import Issuer
 
-    def _tcp(self, text: str) -> socket.socket:
-        sock = listen(_loopback(text, "--listen"))
+        given = dict(self.config.issuer)
+        return Issuer(given.pop("url"), given.pop("audience"), **given)
+
+    def _compat_at(self) -> Address | None:
+        """Where the compat listener listens: once a port was found, a restarted manager takes the same."""
+        if self.config.compat is None:
+            return None
+        asked = loopback(self.config.compat, "--compat-listener")
+        found = loopback(self.compat, "--compat-listener") if self.compat else asked
+        return Address(host=found.host, port=found.port, tls=asked.tls)
+
+    def _tcp(self, address: Address) -> socket.socket:
+        sock = listen(address)
         host, port = sock.getsockname()[:2]
         self.tcp = str(Address(host=host, port=port))
         return sock
@@ -145,12 +177,12 @@ class Supervisor:
     def _live(self, name: str, make: Callable[[], children.Process]) -> NoReturn:
         children.live(name, self.config, make, lambda text: self._note(failed=text, by=name))
 
-    def _agent(self, alloc: Address) -> NoReturn:
+    def _agent(self, allocators: tuple[Address, ...], endpoints: tuple[Address, ...] = ()) -> NoReturn:
         """The zygote is forked first, while this process has neither loop nor thread."""
         children.log_to(self.config.data_dir / "logs", "agent")
         slots = self.config.cpus or max(4, os.cpu_count() or 1)
         _, sock = zygote.spawn(pool=min(8, max(1, int(slots))))
-        self._live("agent", lambda: children.agent(self.config, sock, alloc, self.config.private))
+        self._live("agent", lambda: children.agent(self.config, sock, allocators, endpoints, self.config.private))
 
     def _asked_to_stop(self, *_: object) -> None:
         self.stopping = True
@@ -270,16 +302,19 @@ class Supervisor:
         if not all(child.ready for child in self.children.values() if child.name != "agent"):
             return
         pids = {"supervisor": os.getpid()} | {c.name: c.pid for c in self.children.values()}
-        run = RunFile(
-            self.epoch, str(self.endpoint), str(self.config.data_dir), str(self.token_file), pids, self.compat, self.tcp,
-            durability=self.config.durability,
-        )  # fmt: skip
+        run = self._run_file(pids)
         run.write(self.config.data_dir / "run.json")
-        if not self.config.private:
+        if self.is_default:
             run.write(default_file())
         if self.config.compat and not self.compat:
             return
         self._say({"run": run.__dict__})
+
+    def _run_file(self, pids: dict[str, int]) -> RunFile:
+        return RunFile(
+            self.epoch, str(self.endpoint), str(self.config.data_dir), str(self.token_file), pids, self.compat, self.tcp,
+            durability=self.config.durability,
+        )  # fmt: skip
 
     def _say(self, what: dict[str, Any]) -> None:
         if self.report is not None:
@@ -304,16 +339,6 @@ def _end(pid: int, grace: float) -> None:
         os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, 0)
-
-
-def _loopback(text: str, option: str) -> Address:
-    address = parse(text if ":" in text else f"127.0.0.1:{text}")
-    if address.path or not address.loopback:
-        raise InvalidArgument(
-            f"{option} {text}: only loopback addresses are allowed",
-            hint="anything beyond this machine needs TLS, which is not there yet",
-        )
-    return address
 
 
 def release() -> str:

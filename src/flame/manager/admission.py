@@ -14,7 +14,9 @@ def admission(cluster: ClusterConfig, join: m.JoinNode) -> m.NodeAdmitted:
 
     directory = cluster.data_dir / "certs"
     if not (directory / "ca.key").exists():
-        raise Unimplemented("this cluster has no authority to sign certificates", hint="`flame up --listen HOST` makes one")
+        raise Unimplemented(
+            "this cluster has no authority to sign certificates", hint="`flame up --listen HOST` makes one"
+        )
     authority = Authority.load(directory)
     certificate = authority.sign(join.request, AGENT, join.name, join.hosts) if join.request else b""
     return m.NodeAdmitted(join.name, certificate, authority.ca_file.read_bytes(), ())

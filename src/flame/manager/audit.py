@@ -1,7 +1,7 @@
 """The audit log: who did what, one JSON line each, in `DIR/logs/audit.jsonl`.
 
-Written are changes of sessions, applications, tokens, tenants and nodes, and whatever was refused for who asked; not each frame of tasks. It is
-appended to and kept in a few files of bounded size.
+Written are changes of sessions, applications, tokens, tenants and nodes, and whatever was refused for who asked; not each frame of
+tasks. It is appended to and kept in a few files of bounded size.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from flame.core.model.messages import Hello, Message
+from flame.core.model.messages import Hello, Identity, Message
 
 
 class Line(Protocol):
@@ -27,8 +27,15 @@ class Line(Protocol):
 class Desk(Protocol):
     """Makes lines. `push` gets what the reactor sends on its own; `lost` is called when the other side is gone."""
 
-    def line(self, hello: Hello, push: Callable[[Message], None], lost: Callable[[], None]) -> Line:
-        """A peer of the sessions reactor, `role` client or executor. Raises FlameError when it is not let in."""
+    def line(
+        self,
+        hello: Hello,
+        push: Callable[[Message], None],
+        lost: Callable[[], None],
+        identity: Identity | None = None,
+    ) -> Line:
+        """A peer of the sessions reactor, `role` client or executor; `identity` None: the token of the hello decides. Raises the
+        FlameError with which it is not let in."""
         ...
 
     async def allocator_line(self, hello: Hello, push: Callable[[Message], None], lost: Callable[[], None]) -> Line:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flame.core.base.errors import BY_CODE, FlameError, Unavailable
-from flame.core.model.messages import Failure, Hello, Message, Welcome
+from flame.core.model.messages import Failure, Hello, Identity, Message, Welcome
 from flame.core.model.reactor import Joined, Lost, Peer
 from flame.manager.desk import Line
 from flame.shell.plane import Dialler
@@ -29,8 +29,12 @@ class LocalLine:
         self._process, self.peer, self._push, self.lost = process, peer, push, lost
         self._asked: dict[int, asyncio.Future[Message]] = {}
         self._request = 0
+        #: why it was not let in, or was sent away
+        self.refused: Failure | None = None
 
     def deliver(self, request: int, message: Message) -> None:
+        if not request and isinstance(message, Failure):
+            self.refused = message
         future = self._asked.pop(request, None) if request else None
         if future is None:
             if not isinstance(message, Welcome):
@@ -60,7 +64,8 @@ class LocalLine:
     def abandon(self) -> None:
         for future in self._asked.values():
             if not future.done():
-                future.set_exception(Unavailable("the session manager restarted its reactor"))
+                gone = Unavailable("the session manager restarted its reactor")
+                future.set_exception(raised(self.refused) if self.refused else gone)
         self._asked.clear()
 
 
@@ -102,11 +107,30 @@ class LocalDesk:
         self._process = process
         self.lines: dict[Peer, LocalLine] = {}
 
-    def line(self, hello: Hello, push: Callable[[Message], None], lost: Callable[[], None]) -> Line:
+    def line(
+        self,
+        hello: Hello,
+        push: Callable[[Message], None],
+        lost: Callable[[], None],
+        identity: Identity | None = None,
+    ) -> Line:
         peer = self._process.plane.number()
         line = self.lines[peer] = LocalLine(self._process, peer, push, lost)
-        self._process.driver.handle(Joined(peer, hello))
+        self._process.driver.handle(Joined(peer, hello, identity))
+        if line.refused is not None:
+            self.lines.pop(peer, None)
+            raise raised(line.refused)
         return line
+
+    def dismiss(self, peer: Peer) -> bool:
+        """The reactor sends a peer away. True when it is one of these lines."""
+        line = self.lines.pop(peer, None)
+        if line is None:
+            return False
+        line.abandon()
+        line.lost()
+        self._process.driver.handle(Lost(peer))
+        return True
 
     async def allocator_line(self, hello: Hello, push: Callable[[Message], None], lost: Callable[[], None]) -> Line:
         up = asyncio.Event()

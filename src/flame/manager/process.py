@@ -20,7 +20,19 @@ import msgspec
 from flame.core.base.errors import FlameError, ProtocolError, StorageCorrupt, StorageFull
 from flame.core.model import messages as m
 from flame.core.model.access import LOCAL
-from flame.core.model.reactor import Audit, Choked, Effect, Joined, Keep, Lost, Peer, ReadLines, Received, Recorded, Send
+from flame.core.model.reactor import (
+    Audit,
+    Choked,
+    Effect,
+    Joined,
+    Keep,
+    Lost,
+    Peer,
+    ReadLines,
+    Received,
+    Recorded,
+    Send,
+)
 from flame.core.sessions import records as r
 from flame.core.sessions.reactor import Admit, Fetch, Fetched, Sessions, Settings, StorageChanged
 from flame.manager.admission import admission
@@ -34,6 +46,7 @@ from flame.platform.memory import one_arena, resident_bytes, trim
 from flame.shell.address import Address
 from flame.shell.driver import PROBE_EVERY, Clock, Driver, retryable
 from flame.shell.gate import Gate
+from flame.shell.listener import Public
 from flame.shell.plane import Dialler, Handler, Plane
 from flame.store.memory import MemoryStore
 from flame.store.port import Row, Store
@@ -56,7 +69,12 @@ class ManagerConfig:
     allocator: Address
     listeners: list[tuple[socket.socket, Gate]] = field(default_factory=list)
     """Listening sockets with who comes that way, made by the supervisor so that a restart keeps them."""
-    compat: tuple[str, int] | None = None
+    compat: Address | None = None
+    """Where published clients that can send no token are served."""
+    public: Public | None = None
+    """How it listens beyond this machine."""
+    gate: Gate = field(default_factory=Gate)
+    """Who comes by TLS."""
     release: str = ""
     ready: Callable[[int, str | None], None] = lambda epoch, compat: None
     """Called once the plane is open: epoch, and host:port of the compat listener."""
@@ -99,6 +117,7 @@ class ManagerProcess(Handler):
         self.allocator = self._dial()
         self.stopping = asyncio.Event()
         self.sealed = False
+        self._servers: list[Any] = []
         self.reactor: Sessions
         self.driver: Driver
         self._control_rows = 0
@@ -123,25 +142,46 @@ class ManagerProcess(Handler):
         await self.driver.settled()
         self.config.ready(opened.epoch, None)
         compat = await self._serve_grpc()
-        if compat:
+        if compat or self.config.public is not None:
             self.config.ready(opened.epoch, compat)
         self._spawn(self._compact_by_itself())
         await self.stopping.wait()
         await self._stop()
 
     async def _serve_grpc(self) -> str | None:
-        """After the plane: loading grpc takes longer than everything before."""
-        if self.config.compat is None:
-            return None
-        from flame.manager.grpc.server import GrpcServer
+        """After the plane: loading grpc takes longer than everything before. Returns where the compat listener is."""
+        config = self.config
+        if config.public is not None:
+            from flame.manager.grpc.server import ClientServer
+            from flame.shell.listener import MACHINES, MachineServer
 
-        self._grpc = GrpcServer(self.desk)
-        await self._grpc.start(*self.config.compat)
-        return self._grpc.address
+            public, gate = config.public, config.gate
+            clients = ClientServer(
+                self.desk, gate, lambda context: self.plane.take_call(context, gate),
+                public.credentials(require_client=config.cluster.client_certificates),
+            )  # fmt: skip
+            machines = MachineServer(self.plane, ("agent",))
+            self._servers += [clients, machines]
+            await clients.start(public.bound())
+            await machines.start(public.bound(MACHINES), public.credentials(require_client=True))
+        if config.compat is None:
+            return None
+        from flame.manager.grpc.server import CompatServer
+
+        credentials = None
+        if config.compat.tls:
+            from flame.security.tls import server_credentials
+
+            certs = config.cluster.data_dir / "certs"
+            credentials = server_credentials(certs / "server.pem", certs / "ca.pem", False)
+        server = CompatServer(self.desk, credentials)
+        self._servers.append(server)
+        await server.start(config.compat.host, config.compat.port)
+        return server.address
 
     async def _stop(self) -> None:
-        if self.config.compat is not None:
-            await self._grpc.stop()
+        for server in self._servers:
+            await server.stop()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self.driver.settled(), 5)
         self.allocator.stop()
@@ -162,7 +202,7 @@ class ManagerProcess(Handler):
             leave_limit=limit(LEAVE, Settings.leave_limit),
         )  # fmt: skip
         self.reactor = Sessions(
-            settings, address=str(self.config.address), release=self.config.release, durability=self.store.durability
+            settings, address=self._address(), release=self.config.release, durability=self.store.durability
         )
         self.driver = Driver(
             self.reactor, self.store, encode=self._encode, send=self._send, close=self._close, perform=self._perform,
@@ -182,6 +222,15 @@ class ManagerProcess(Handler):
             self._note(record, row.position)
             last = row.position
         self.reactor.core.position = self.driver.position = last
+
+    def _address(self) -> str:
+        """Where executors reach this plane: on this machine, and from others."""
+        where = [str(self.config.address)]
+        if self.config.public is not None:
+            from flame.shell.listener import MACHINES
+
+            where.append(str(self.config.public.advertised(MACHINES)))
+        return ",".join(where)
 
     def _begin(self, epoch: int, history: str) -> None:
         self.epoch, self.history = epoch, history
@@ -237,7 +286,8 @@ class ManagerProcess(Handler):
 
     def _close(self, peer: Peer, reason: str) -> None:
         log.warning("peer %d dropped: %s", peer, reason)
-        self.plane.close(peer)
+        if not self.desk.dismiss(peer):
+            self.plane.close(peer)
 
     def _perform(self, effect: Effect) -> None:
         match effect:

@@ -22,9 +22,16 @@ class ClusterConfig:
     durability: str = "power"
     """`power` survives a power cut (one fsync a batch), `process` any process death, `memory` nothing."""
     listen: str | None = None
-    """host:port of a TCP listener of the task plane, which wants the token; None: unix sockets only."""
+    """host:port beyond the unix sockets, which wants a token; None: unix sockets only. Loopback is plain TCP; beyond it, and with
+    `tls://` in front, it is TLS, at this port and the two behind it."""
+    advertise: str | None = None
+    """What other machines call this one; None: the host of `listen`, or this machine's name."""
+    client_certificates: bool = False
+    """Clients must show a certificate beside their token."""
+    issuer: Mapping[str, str] | None = None
+    """An OpenID Connect issuer whose tokens are taken: `url`, `audience`, and optionally `tenant_claim`, `role_claim`, `ca_file`."""
     compat: str | None = None
-    """host:port of gRPC flame.v1 without tokens, loopback only; None: none."""
+    """host:port of gRPC flame.v1 without tokens, loopback only, `tls://` in front for TLS; None: none."""
     node: str | None = None
     """Name of this node; None: the hostname."""
     cpus: float | None = None
@@ -57,12 +64,30 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(str(item) for item in value)
 
 
+def _yes(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r} is neither true nor false")
+    return value
+
+
+def _issuer(value: object) -> dict[str, str]:
+    known = ("url", "audience", "tenant_claim", "role_claim", "jwks_url", "ca_file")
+    if not isinstance(value, dict) or not {"url", "audience"} <= value.keys():
+        raise TypeError(f"{value!r} is no mapping with url and audience")
+    if unknown := sorted(set(value) - set(known)):
+        raise ValueError(f"unknown keys {unknown}; known: {list(known)}")
+    return {key: str(text) for key, text in value.items()}
+
+
 #: yaml key of `cluster:` -> (field, converter)
 _KEYS: dict[str, tuple[str, Any]] = {
     "name": ("name", str),
     "resreq": ("resources", parse_resources),
     "policies": ("policies", _texts),
     "listen": ("listen", str),
+    "advertise": ("advertise", str),
+    "client_certificates": ("client_certificates", _yes),
+    "issuer": ("issuer", _issuer),
     "compat_listener": ("compat", str),
     "durability": ("durability", str),
     "cpus": ("cpus", float),

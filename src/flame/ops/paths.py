@@ -65,6 +65,8 @@ class RunFile:
     listen: str | None = None
     gateway: str | None = None
     durability: str = "power"
+    node: str | None = None
+    """Of a directory that holds a joined node and no control plane."""
     version: int = RUN_VERSION
 
     def write(self, path: Path) -> None:

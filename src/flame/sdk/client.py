@@ -14,13 +14,13 @@ from flame.core.model import messages as m
 from flame.core.peers.client import ClientPeer
 from flame.sdk.link import Link
 from flame.sdk.session import Session
-from flame.shell.address import Address
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from flame.sdk.local import PrivateCluster
     from flame.sdk.service import FlameService
+    from flame.sdk.target import Target
 
 M = TypeVar("M", bound=m.Message)
 
@@ -28,12 +28,12 @@ M = TypeVar("M", bound=m.Message)
 class Client:
     """Made by `flame.connect`. Threads may share it; after a fork the child needs its own."""
 
-    def __init__(self, address: Address, token: str = "", private: PrivateCluster | None = None) -> None:
-        self.endpoint = str(address)
+    def __init__(self, target: Target, private: PrivateCluster | None = None, tenant: str | None = None) -> None:
+        self.endpoint = str(target)
         self.private = private
-        self.link = Link(
-            address, ClientPeer(f"client-{secrets.token_hex(8)}", token), private.alive if private else lambda: True
-        )
+        self.tenant = tenant
+        peer = ClientPeer(f"client-{secrets.token_hex(8)}", target.token)
+        self.link = Link(target, peer, private.alive if private else lambda: True)
 
     # -- sessions --------------------------------------------------------------------------------------------------------
 
@@ -87,6 +87,8 @@ class Client:
         if not isinstance(resources, str | Mapping | None):
             raise InvalidArgument(f"resources={resources!r}", hint='a text such as "cpu=1,mem=1g"')
         sizes = parse_resources(resources) if isinstance(resources, str) else dict(resources or {})
+        if self.tenant is not None:
+            more["tenant"] = self.tenant
         return m.SessionSpec(application, common_data, resources=sizes, **more)
 
     def open_session(self, id: str, app: str | None = None, **options: Any) -> Session:
@@ -177,6 +179,48 @@ class Client:
     def logs(self, session: str, no: int = 0) -> list[m.LogLine]:
         """What a task (0: all tasks of the session) printed."""
         return list(self._ask(m.GetLogs(self.get_session(session).id, no), m.LogList).lines)
+
+    # -- who may do what -----------------------------------------------------------------------------------------------------
+
+    def whoami(self) -> m.Identity:
+        """Who this client is to the cluster: name, role, tenant, and how that was established."""
+        return self._ask(m.WhoAmI(), m.Identity)
+
+    def create_token(
+        self, name: str, role: str = "user", tenant: str | None = None, ttl: float = 0.0
+    ) -> m.TokenCreated:
+        """A new bearer token, told once. role: viewer, user, operator, admin, or join (one use: lets a machine in); tenant: None is your
+        own, `*` all; ttl: seconds, 0 without end (join: an hour). Raises PermissionDenied, NotFound for an unknown tenant."""
+        if tenant is None:
+            mine = self.whoami().tenant
+            tenant = "*" if role == "join" else ("default" if mine == "*" else mine)
+        return self._ask(m.CreateToken(name, role, tenant, ttl), m.TokenCreated)
+
+    def revoke_token(self, id: str) -> None:
+        """Connections that use it end at once. Raises NotFound."""
+        self._ask(m.RevokeToken(id), m.Done)
+
+    def list_tokens(self) -> list[m.TokenInfo]:
+        return list(self._ask(m.ListTokens(), m.TokenList).tokens)
+
+    def set_tenant(self, name: str, **limits: Any) -> None:
+        """Create a tenant or change it: weight, max_sessions, max_queued (tasks), max_bytes (of their payloads)."""
+        self._ask(m.SetTenant(m.TenantInfo(name, **limits)), m.Done)
+
+    def drop_tenant(self, name: str) -> None:
+        """With its tokens. Raises InvalidState while it has open sessions."""
+        self._ask(m.DropTenant(name), m.Done)
+
+    def list_tenants(self) -> list[m.TenantUse]:
+        """Tenants you see, with what they hold now."""
+        return list(self._ask(m.ListTenants(), m.TenantList).tenants)
+
+    def cordon(self, node: str, *, drain: bool = False) -> None:
+        """Place nothing new on a node; with `drain`, let what runs leave at its next task boundary. Raises NotFound."""
+        self._ask(m.SetNode(node, cordon=True, drain=drain), m.Done)
+
+    def uncordon(self, node: str) -> None:
+        self._ask(m.SetNode(node), m.Done)
 
     def _ask(self, message: m.Message, kind: type[M], timeout: float | None = 60.0) -> M:
         answer = self.link.ask(message, timeout)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,26 +15,37 @@ _default: Client | None = None
 _lock = threading.Lock()
 
 
-def connect(endpoint: str | None = None) -> Client:
+def connect(
+    endpoint: str | None = None,
+    *,
+    token: str | None = None,
+    ca_file: str | Path | None = None,
+    tenant: str | None = None,
+) -> Client:
     """A client of the cluster at `endpoint`, else `FLAME_ENDPOINT`, else `~/.flame/flame.yaml`, else the one running here, else a private
     one that ends with this process.
 
-    endpoint: `unix:///path`, `tcp://host:port`, or a data directory. Raises Unavailable, Unauthenticated, InvalidArgument.
+    endpoint: `unix:///path`, `tcp://host:port`, `tls://host:port`, several of one cluster with commas between, or a data directory.
+    token:    who you are; None: `FLAME_TOKEN`, the file `FLAME_TOKEN_FILE`, or what `flame login` stored.
+    ca_file:  who signed the server's certificate; None: `FLAME_CA_FILE`, or what `flame login` stored.
+    tenant:   of the sessions made here, for identities that reach several; None: your own.
+    Raises Unavailable (saying why a TLS connection failed), Unauthenticated, InvalidArgument.
     """
     if os.environ.get("FLAME_SYNC") == "1":
         from flame.sdk.inline import InlineClient
 
         return InlineClient()
-    from flame.sdk.local import PrivateCluster, find
+    from flame.sdk.local import PrivateCluster
+    from flame.sdk.target import Target, find
 
-    found = find(endpoint)
+    found = find(endpoint, token, ca_file)
     private = None if found else PrivateCluster()  # it starts while we import the rest
     from flame.sdk.client import Client
 
     if found is not None:
-        return Client(*found)
+        return Client(found, tenant=tenant)
     assert private is not None
-    client = Client(private.wait(), private=private)
+    client = Client(Target((private.wait(),)), private=private, tenant=tenant)
     atexit.register(client.close)
     return client
 

@@ -17,6 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from flame.core.base.errors import (
     ClientForked,
@@ -31,8 +32,12 @@ from flame.core.model import messages as m
 from flame.core.model.messages import Message
 from flame.core.peers.client import ClientPeer
 from flame.sdk.results import Results, error_of, print_line
+from flame.sdk.target import Target
 from flame.shell.address import Address, connect
 from flame.wire.codec import MAX_FRAME, Deframer, decode, frame
+
+if TYPE_CHECKING:
+    from flame.shell.bridge import Bridge
 
 log = logging.getLogger("flame.client")
 
@@ -47,12 +52,13 @@ _READ = 1 << 18
 
 
 class Link:
-    """Connection `peer` over `address`. `alive`: for private clusters, does the supervisor still run?"""
+    """Connection `peer` to `target`. `alive`: for private clusters, does the supervisor still run?"""
 
     def __init__(
-        self, address: Address, peer: ClientPeer, alive: Callable[[], bool] = lambda: True, reconnect: float = RECONNECT
+        self, target: Target, peer: ClientPeer, alive: Callable[[], bool] = lambda: True, reconnect: float = RECONNECT
     ) -> None:
-        self.address, self.peer, self.alive, self.reconnect_for = address, peer, alive, reconnect
+        self.target, self.peer, self.alive, self.reconnect_for = target, peer, alive, reconnect
+        self._bridge: Bridge | None = None
         self.welcome: m.Welcome | None = None
         self.lock = threading.RLock()
         self.closed = False
@@ -167,6 +173,8 @@ class Link:
         if self._pid == os.getpid() and threading.current_thread() is not self._thread:
             self._thread.join(2)
         self.results.stop()
+        if self._bridge is not None:
+            self._bridge.close()
         with self.lock:
             self._fail_all(Unavailable("this client is closed"))
 
@@ -329,12 +337,30 @@ class Link:
 
     def _connect_first(self) -> None:
         """In the caller's thread: an endpoint that is not there is an error at once. Raises Unavailable and what the cluster answers."""
-        try:
-            self._greet(connect(self.address, timeout=10))
-        except OSError as error:
-            raise Unavailable(
-                f"no cluster answers at {self.address}: {error.strerror or error}", hint="is it running? `flame status`"
-            ) from None
+        trouble: Exception | None = None
+        for address in self.target.addresses:
+            try:
+                self._greet(self._dial(address))
+                return
+            except Unavailable as error:
+                trouble = error
+            except OSError as error:
+                trouble = Unavailable(
+                    f"no cluster answers at {address}: {error.strerror or error}", hint="is it running? `flame status`"
+                )
+        if self._bridge is not None:
+            self._bridge.close()
+        assert trouble is not None, "a target has addresses"
+        raise trouble
+
+    def _dial(self, address: Address) -> socket.socket:
+        if not address.tls:
+            return connect(address, timeout=5)
+        if self._bridge is None:
+            from flame.shell.bridge import Bridge
+
+            self._bridge = Bridge(self.target.ca, self.target.identity)
+        return self._bridge.dial(address)
 
     def _greet(self, sock: socket.socket) -> None:
         """Hello and Welcome, blocking."""
@@ -384,19 +410,23 @@ class Link:
 
     def _reconnect(self) -> bool:
         deadline, pause = time.monotonic() + self.reconnect_for, 0.005
-        while not self.closed:
+        said = ""
+        for address in itertools.cycle(self.target.addresses):
+            if self.closed:
+                return False
             try:
-                self._greet(connect(self.address, timeout=5))
+                self._greet(self._dial(address))
                 return True
-            except OSError as error:
-                if time.monotonic() > deadline or not self.alive():
-                    self._break(Unavailable(f"the cluster at {self.address} is gone: {error.strerror or error}"))
-                    return False
-                time.sleep(pause)
-                pause = min(pause * 1.5, 0.1)
+            except (OSError, Unavailable) as error:
+                said = (error.strerror if isinstance(error, OSError) else "") or str(error)
             except FlameError as error:
                 self._break(error)
                 return False
+            if time.monotonic() > deadline or not self.alive():
+                self._break(Unavailable(f"the cluster at {self.target} is gone: {said}"))
+                return False
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.1)
         return False
 
     def _break(self, error: FlameError) -> None:

@@ -1,4 +1,4 @@
-"""Finding a cluster, or starting a private one."""
+"""Starting a private cluster."""
 
 from __future__ import annotations
 
@@ -14,72 +14,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from flame.core.base.errors import BY_CODE, FlameError, InvalidArgument, Unavailable
-from flame.ops.paths import RunFile, default_file, home
+from flame.core.base.errors import BY_CODE, FlameError, Unavailable
+from flame.ops.paths import home
 from flame.shell.address import Address, parse
 
 START_LIMIT = 30.0
 """Seconds a private cluster may take to start."""
-
-
-def find(endpoint: str | None = None) -> tuple[Address, str] | None:
-    """(address, token) by argument, `FLAME_ENDPOINT`, `~/.flame/flame.yaml`, or the cluster running here; None when there is none.
-
-    An endpoint may also be a data directory, or the run.json in it."""
-    text = endpoint or os.environ.get("FLAME_ENDPOINT")
-    if text:
-        return _named(text)
-    configured = _configured(home() / "flame.yaml")
-    if configured:
-        return _named(configured)
-    run = RunFile.read(default_file())
-    if run is not None and run.alive:
-        return parse(run.endpoint), ""
-    return None
-
-
-def _named(text: str) -> tuple[Address, str]:
-    path = Path(text)
-    if not text.startswith(("unix:", "tcp:")) and (path / "run.json").exists():
-        path = path / "run.json"
-    if path.suffix == ".json":
-        run = RunFile.read(path)
-        if run is None:
-            raise Unavailable(f"no cluster runs in {path.parent}", hint="`flame up` starts one")
-        return parse(run.endpoint), ""
-    address = parse(text)
-    return address, "" if address.path else token()
-
-
-def token() -> str:
-    """For TCP: `FLAME_TOKEN`, the file `FLAME_TOKEN_FILE`, or the token of the cluster running here."""
-    if found := os.environ.get("FLAME_TOKEN"):
-        return found
-    name = os.environ.get("FLAME_TOKEN_FILE")
-    if name is None:
-        run = RunFile.read(default_file())
-        name = run.token_file if run else None
-    try:
-        return Path(name).read_text().strip() if name else ""
-    except OSError as error:
-        raise InvalidArgument(f"cannot read the token file {name}: {error.strerror}") from None
-
-
-def _configured(path: Path) -> str | None:
-    if not path.exists():
-        return None
-    import yaml
-
-    try:
-        found = yaml.safe_load(path.read_text()) or {}
-        contexts = {c["name"]: c for c in found.get("contexts", ())}
-        context = contexts[found["current-context"]] if found.get("current-context") else {}
-        cluster = context.get("cluster", {})
-        chosen = cluster.get("plane") or cluster.get("endpoint")
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidArgument(f"{path} is not a client configuration: {error}") from None
-    # http(s) endpoints there are for gRPC clients; ours is the plane.
-    return None if chosen is None or str(chosen).startswith("http") else str(chosen)
 
 
 class PrivateCluster:

@@ -22,7 +22,7 @@ import grpc
 import grpc.aio
 
 from flame.core.base.errors import FlameError, Unauthenticated, Unavailable
-from flame.security import tls
+from flame.security.tls import channel_credentials, diagnose
 from flame.shell.address import Address
 from flame.shell.stream import HIGH_WATER, LOW_WATER, Stream
 from flame.wire.codec import HEADER, MAX_FRAME
@@ -165,8 +165,10 @@ class Remote:
         channel = self._channel
         if channel is None:
             if self.ca is None:
-                raise Unauthenticated(f"nothing says who may sign for {self.address}", hint="--ca-file, or FLAME_CA_FILE")
-            credentials = tls.channel_credentials(self.ca, self.identity)
+                raise Unauthenticated(
+                    f"nothing says who may sign for {self.address}", hint="--ca-file, or FLAME_CA_FILE"
+                )
+            credentials = channel_credentials(self.ca, self.identity)
             channel = self._channel = grpc.aio.secure_channel(self.address.target, credentials, OPTIONS)
         try:
             await asyncio.wait_for(_ready(channel), CONNECT_LIMIT)
@@ -177,7 +179,7 @@ class Remote:
 
     async def _reason(self) -> FlameError:
         host, port = self.address.host, self.address.port
-        why = await asyncio.to_thread(tls.diagnose, host, port, self.ca, self.identity, 3.0)
+        why = await asyncio.to_thread(diagnose, host, port, self.ca, self.identity, 3.0)
         return Unavailable(f"cannot connect to {self.address}: {why or 'no answer in time'}")
 
     async def drop(self) -> None:

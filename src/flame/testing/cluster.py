@@ -71,9 +71,10 @@ class LocalCluster:
 
     def connect(self) -> Client:
         from flame.sdk.client import Client
+        from flame.sdk.target import Target
         from flame.shell.address import parse
 
-        return Client(parse(self.run.endpoint))
+        return Client(Target((parse(self.run.endpoint),)))
 
     def log(self, name: str) -> str:
         with contextlib.suppress(OSError):

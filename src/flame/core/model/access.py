@@ -87,6 +87,7 @@ RULES: Mapping[type[Message], Rule] = {
 BESIDE: Mapping[str, frozenset[type[Message]]] = {
     EXECUTOR: frozenset((m.FetchBlob,)),
     JOIN: frozenset((m.JoinNode,)),
+    AGENT: frozenset((m.JoinNode,)),  # to renew its own certificate
 }
 """What roles beside the ladder may ask (what executors report is another matter: `sessions.executors.serving`)."""
 AUDITED: frozenset[type[Message]] = frozenset(kind for kind, rule in RULES.items() if rule.audit) | {m.JoinNode}

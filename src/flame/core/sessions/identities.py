@@ -35,10 +35,18 @@ def identify(core: Core, hello: m.Hello, vouched: Identity | None) -> Identity:
     """Raises Unauthenticated, or Unavailable while tokens cannot be judged yet."""
     if hello.role == "executor" and BY_HAND not in hello.features:
         return Identity(hello.client_id, access.EXECUTOR)  # by its placement's token, which `executors.joined` compares
-    if vouched is not None and not (hello.token and vouched.kind == "local"):
+    # Who could be everybody may choose to be somebody: a service on this machine shows its executor's token.
+    chooses = (
+        hello.role == "client" and hello.token and vouched is not None and vouched.kind in ("local", "certificate")
+    )
+    if vouched is not None and not chooses:
         return _of_a_tenant(core, vouched)
     if not hello.token:
         raise e.Unauthenticated("this address wants a token and none came", hint="`flame login`, or FLAME_TOKEN_FILE")
+    for executor in core.executors.values():
+        session = core.sessions.get(executor.session)
+        if session is not None and executor.node != BY_HAND and access.same(executor.token, hello.token):
+            return Identity(f"executor {executor.id}", access.USER, session.spec.tenant, "executor")
     if core.tokens is None:
         raise e.Unavailable("tokens cannot be checked yet: the allocator is not connected")
     info = core.tokens.get(access.digest(hello.token))
@@ -167,7 +175,14 @@ def join_node(core: Core, peer: Peer, request: int, msg: m.JoinNode) -> None:
     check_app_name(msg.name)
     if len(msg.request) > 16 * 1024 or len(msg.hosts) > 64:
         raise e.InvalidArgument(f"a request of {len(msg.request):,} bytes with {len(msg.hosts)} names")
-    relay(core, peer, request, msg)
+    who = core.who[peer]
+    if who.role != access.AGENT:
+        relay(core, peer, request, msg)
+    elif who.name != msg.name:
+        raise e.PermissionDenied(f"the certificate is of node {who.name}, not of {shown(msg.name)}")
+    else:
+        audit(core, peer, msg)
+        core.out.append(Admit(peer, request, msg))
 
 
 # -- the allocator's answer ---------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 
 from flame.core.base.errors import FlameError, InvalidArgument, NotFound
 from flame.core.model import messages as m
+from flame.core.model.access import COMPAT
 from flame.core.model.states import SessionState, TaskState
 from flame.manager.desk import Desk
 from flame.manager.grpc.errors import guarded, guarded_stream
@@ -27,7 +28,7 @@ SILENCE = 15.0
 class Backend(backend_pb2_grpc.BackendServicer):
     def __init__(self, desk: Desk, drain: float = DRAIN) -> None:
         self._desk, self._drain = desk, drain
-        self._office = Office(desk)
+        self._office = Office(desk, identity=COMPAT)
         self._links: dict[str, NodeLink] = {}
 
     def close(self) -> None:

@@ -17,12 +17,19 @@ M = TypeVar("M", bound=m.Message)
 class Office:
     """Questions to the sessions reactor, and watches of tasks, for any number of gRPC calls."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, desk: Desk, token: str = "", identity: m.Identity | None = None) -> None:
+        """token, identity: of whom this line is; see `flame.shell.gate`."""
+        self._desk, self._token, self._identity = desk, token, identity
+        self._made = False
         self._line: Line | None = None
         self._seq = 0
         self._watches = 0
         self._watching: dict[int, asyncio.Queue[m.TaskInfo | None]] = {}
+
+    @property
+    def open(self) -> bool:
+        """False once its line was lost: whoever it belongs to must be asked again."""
+        return self._line is not None or not self._made
 
     async def ask(self, message: m.Message, answer: type[M]) -> M:
         """The committed answer. Raises what the reactor answers, and ProtocolError for an answer of another kind."""
@@ -57,9 +64,10 @@ class Office:
     def _connected(self) -> Line:
         if self._line is None:
             # A new client id: its frames count from 1 again, and answers for the old one come to nobody.
-            hello = m.Hello(role="client", client_id=f"grpc-{secrets.token_hex(8)}")
+            hello = m.Hello(role="client", client_id=f"grpc-{secrets.token_hex(8)}", token=self._token)
             self._seq = 0
-            self._line = self._desk.line(hello, self._pushed, self._lost)
+            self._made = True
+            self._line = self._desk.line(hello, self._pushed, self._lost, self._identity)
         return self._line
 
     def _pushed(self, message: m.Message) -> None:

@@ -1,9 +1,12 @@
-"""The listeners of `flame.v1`: Frontend on a port, Backend on the next one."""
+"""The gRPC listeners: `flame.v1` for published clients, and the task plane of other machines.
+
+compat      loopback, no token (one identity): Frontend, and Backend on the next port
+clients     TLS and a token: Frontend and the task plane
+machines    mutual TLS: the task plane of executors and agents
+"""
 
 from __future__ import annotations
 
-import hmac
-import ipaddress
 import os
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,56 +17,67 @@ import grpc
 import grpc.aio
 
 from flame.core.base.errors import InvalidArgument, PortTaken
+from flame.core.model.access import COMPAT
 from flame.manager.desk import Desk
 from flame.manager.grpc.backend import Backend
 from flame.manager.grpc.frontend import Frontend
+from flame.shell.address import Address
+from flame.shell.gate import Gate
+from flame.shell.listener import bind
 from flame.wire.v1 import backend_pb2_grpc, frontend_pb2_grpc
 
-RECEIVE = 32 * 1024 * 1024
-"""Bytes of a message we take: more than is allowed, so that the refusal can say why."""
+RECEIVE = 80 * 1024 * 1024
+"""Bytes of a message we take: as much as a frame may have, and more than `flame.v1` allows, so that the refusal can say why."""
 TRIES = 20
 """Pairs of neighbouring ports tried when any port will do."""
 OPTIONS = (
     ("grpc.max_receive_message_length", RECEIVE),
     ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),  # a taken port must be an error
+    ("grpc.keepalive_time_ms", 3000),  # a machine that vanished is noticed within about 6 s
+    ("grpc.keepalive_timeout_ms", 3000),
     ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),  # long polls idle for hours
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 4 * 1024 * 1024),
 )
 
+Calls = Callable[[Any], Awaitable[None]]
+"""Serves one call of the task plane, for as long as it lasts."""
 
-class GrpcServer:
-    """Frontend and Backend of one manager.
 
-    token: what every call must carry as `authorization: Bearer <token>`; None serves clients that can send none, which is what
-    `--compat-listener` asks for.
+class CompatServer:
+    """Frontend and Backend of one manager, for clients that can send no token: loopback only.
+
+    credentials: serve TLS (published clients take a CA file); None: plain.
     """
 
-    def __init__(self, desk: Desk, token: str | None = None) -> None:
-        self._frontend, self._backend = Frontend(desk), Backend(desk)
-        self._token = token
+    def __init__(self, desk: Desk, credentials: grpc.ServerCredentials | None = None, gate: Gate | None = None) -> None:
+        self._frontend, self._backend = Frontend(desk, gate or Gate(COMPAT)), Backend(desk)
+        self._credentials = credentials
         self._servers: list[grpc.aio.Server] = []
         self.host, self.port = "", 0
 
     @property
     def address(self) -> str:
         """host:port of the Frontend; the Backend is at the next port."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return Address(host=self.host, port=self.port).target
 
     async def start(self, host: str, port: int = 0) -> None:
         """Listen. `port` 0 takes any free pair. Raises InvalidArgument beyond loopback and PortTaken."""
-        if not is_loopback(host):
+        if not Address(host=host).loopback:
             raise InvalidArgument(
-                f"will not listen on {host}: only loopback is allowed",
-                hint="addresses beyond loopback need TLS, which comes later",
+                f"will not listen on {host} without tokens: only loopback is allowed",
+                hint="`--listen` serves the same beyond this machine, with TLS and tokens",
             )
         for _ in range(1 if port else TRIES):
-            servers = [self._server(), self._server()]
+            servers = [grpc.aio.server(options=OPTIONS), grpc.aio.server(options=OPTIONS)]
             frontend_pb2_grpc.add_FrontendServicer_to_server(self._frontend, servers[0])
             backend_pb2_grpc.add_BackendServicer_to_server(self._backend, servers[1])
             try:
-                found = self._bind(servers[0], host, port)
-                self._bind(servers[1], host, found + 1)
+                found = bind(servers[0], Address(host=host, port=port), self._credentials)
+                bind(servers[1], Address(host=host, port=found + 1), self._credentials)
             except PortTaken:
                 for server in servers:
                     await server.stop(None)
@@ -83,46 +97,27 @@ class GrpcServer:
             await server.stop(grace)
         self._servers = []
 
-    def _server(self) -> grpc.aio.Server:
-        guards = [Guard(self._token)] if self._token is not None else []
-        return grpc.aio.server(options=OPTIONS, interceptors=guards)
 
-    @staticmethod
-    def _bind(server: grpc.aio.Server, host: str, port: int) -> int:
-        try:
-            found = server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-        except RuntimeError:
-            found = 0
-        if not found:
-            raise PortTaken(f"{host}:{port} is in use", hint="choose another port, or 0 for any free one")
-        return int(found)
+class ClientServer:
+    """What clients beyond this process's sockets reach: `flame.v1` Frontend and the task plane, TLS and a token."""
 
+    def __init__(self, desk: Desk, gate: Gate, plane: Calls, credentials: grpc.ServerCredentials) -> None:
+        self._frontend = Frontend(desk, gate)
+        self._plane, self._credentials = plane, credentials
+        self._server: grpc.aio.Server | None = None
 
-class Guard(grpc.aio.ServerInterceptor):
-    """Lets a call in that carries the token."""
+    async def start(self, address: Address) -> None:
+        """Raises PortTaken."""
+        from flame.shell.carrier import handler
 
-    def __init__(self, token: str) -> None:
-        self._wanted = f"Bearer {token}".encode()
+        server = grpc.aio.server(options=OPTIONS)
+        frontend_pb2_grpc.add_FrontendServicer_to_server(self._frontend, server)
+        server.add_generic_rpc_handlers((handler(self._plane),))
+        bind(server, address, self._credentials)
+        await server.start()
+        self._server = server
 
-    async def intercept_service(
-        self, continuation: Callable[[Any], Awaitable[Any]], call: grpc.HandlerCallDetails
-    ) -> Any:
-        for name, value in call.invocation_metadata:
-            if name == "authorization" and hmac.compare_digest(str(value).encode(), self._wanted):
-                return await continuation(call)
-        return grpc.unary_unary_rpc_method_handler(_unauthenticated)
-
-
-async def _unauthenticated(request: Any, context: Any) -> None:
-    await context.abort(
-        grpc.StatusCode.UNAUTHENTICATED, "the token is missing or wrong; it is in the cluster's token file"
-    )
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    async def stop(self, grace: float = 0.5) -> None:
+        self._frontend.close()
+        if self._server is not None:
+            await self._server.stop(grace)

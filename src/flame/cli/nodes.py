@@ -1,0 +1,84 @@
+"""`flame node`: take machines out of use for a while, and back."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from flame.cli import running
+from flame.cli.options import DataDir, Endpoint, Voice
+from flame.cli.output import Column, say_list, write
+from flame.core.base.errors import Unavailable
+from flame.core.base.quantity import format_size
+
+app = typer.Typer(help="Machines: list, cordon, drain.", no_args_is_help=True)
+STATES = ("Unknown", "Ready", "NotReady")
+LOOK = 0.2
+
+
+@app.command("list")
+def list_nodes(data_dir: DataDir = None, endpoint: Endpoint = None, voice: Voice = "table") -> None:
+    """Nodes with what they have and how they are."""
+    with running.client(data_dir, endpoint) as client:
+        nodes, executors = client.list_nodes(), client.list_executors()
+    records = [
+        {
+            "name": node.name,
+            "state": STATES[node.state] + (",Cordoned" if node.cordoned else ""),
+            "cpu": node.allocatable.get("cpu", 0) / 1000,
+            "memory": node.allocatable.get("memory", 0),
+            "gpu": node.allocatable.get("gpu", 0) / 1000,
+            "executors": sum(1 for one in executors if one.node == node.name),
+        }
+        for node in nodes
+    ]
+    columns = (
+        Column("Name", lambda r: r["name"]),
+        Column("State", lambda r: r["state"]),
+        Column("CPU", lambda r: f"{r['cpu']:g}"),
+        Column("Memory", lambda r: format_size(r["memory"])),
+        Column("GPU", lambda r: f"{r['gpu']:g}"),
+        Column("Executors", lambda r: str(r["executors"])),
+    )
+    say_list(records, columns, voice, name="name")
+
+
+@app.command()
+def cordon(name: str, data_dir: DataDir = None, endpoint: Endpoint = None) -> None:
+    """Place nothing new on a node; what runs there stays."""
+    with running.client(data_dir, endpoint) as client:
+        client.cordon(name)
+    write(f"Node {name} is cordoned.")
+
+
+@app.command()
+def uncordon(name: str, data_dir: DataDir = None, endpoint: Endpoint = None) -> None:
+    """Use a node again."""
+    with running.client(data_dir, endpoint) as client:
+        client.uncordon(name)
+    write(f"Node {name} is used again.")
+
+
+@app.command()
+def drain(
+    name: str,
+    timeout: Annotated[float, typer.Option(help="seconds to wait until nothing runs there; 0: do not wait")] = 300.0,
+    data_dir: DataDir = None,
+    endpoint: Endpoint = None,
+) -> None:
+    """Cordon a node and let every executor leave at its next task boundary; returns when it is empty."""
+    with running.client(data_dir, endpoint) as client:
+        client.cordon(name, drain=True)
+        deadline = time.monotonic() + timeout
+        while left := [one for one in client.list_executors() if one.node == name]:
+            if time.monotonic() > deadline:
+                if not timeout:
+                    break
+                raise Unavailable(
+                    f"{len(left)} executors still run on node {name} after {timeout:g} s",
+                    hint="they leave when their task ends; --timeout waits longer",
+                )
+            time.sleep(LOOK)
+    write(f"Node {name} is cordoned and {'empties' if left else 'empty'}.")

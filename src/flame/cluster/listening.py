@@ -1,0 +1,125 @@
+"""Where a cluster listens: what `--listen` and `--compat-listener` mean, which ports are free, and that certificates are there.
+
+Loopback without `tls://` is plain TCP with a token. Everything else is TLS: a cluster without certificates gets an authority of its
+own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+
+from flame.core.base.errors import BY_CODE, FlameError, InvalidArgument, PortTaken
+from flame.ops.config import ClusterConfig
+from flame.shell.address import Address, parse
+from flame.shell.listener import AGENTS, SERVER, Public
+
+DEFAULT_PORT = 8080
+ANY = ("0.0.0.0", "::", "*")
+_TRIES = 50
+
+
+def listening(text: str) -> Address:
+    """What `--listen` says; TLS where it must be or was asked for. Raises InvalidArgument."""
+    body = text.removeprefix("tls://").removeprefix("tcp://")
+    if "://" not in text and ":" not in body.rpartition("]")[2] and not body.startswith("/"):
+        text = f"{text}:{DEFAULT_PORT}"
+    address = parse(text)
+    if address.path:
+        raise InvalidArgument(f"--listen {text}: the unix socket is there anyway", hint="HOST:PORT")
+    host = "0.0.0.0" if address.host == "*" else address.host
+    if not address.loopback and text.startswith("tcp://"):
+        raise InvalidArgument(
+            f"--listen {text}: plain TCP only on loopback", hint=f"tls://{address.target}: beyond it everything is TLS"
+        )
+    return Address(host=host, port=address.port, tls=address.tls or not address.loopback)
+
+
+def loopback(text: str, option: str) -> Address:
+    """Raises InvalidArgument for what is not on this machine."""
+    scheme, body = ("tls://", text[6:]) if text.startswith("tls://") else ("", text)
+    address = parse(scheme + (body if ":" in body else f"127.0.0.1:{body}"))
+    if address.path or not address.loopback:
+        raise InvalidArgument(
+            f"{option} {text}: only loopback addresses are allowed, since nobody says who he is",
+            hint="`--listen HOST` serves the same beyond this machine, with TLS and tokens",
+        )
+    return address
+
+
+def public(config: ClusterConfig, address: Address) -> Public:
+    """How to listen by TLS: with ports that are free, and certificates that are there. Raises PortTaken, InvalidArgument."""
+    name = config.advertise or (socket.gethostname() if address.host in ANY else address.host)
+    certs = config.data_dir / "certs"
+    ensure_certificates(certs, [name, address.host] if address.host not in ANY else [name, *own_addresses()])
+    return Public(address.host, name, address.port or _free_ports(address.host), certs)
+
+
+def _free_ports(host: str) -> int:
+    """The first of neighbouring ports that are all free now."""
+    for _ in range(_TRIES):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as first:
+            first.bind((host, 0))
+            port = int(first.getsockname()[1])
+            if port + AGENTS < 65536 and all(_is_free(host, port + offset) for offset in range(1, AGENTS + 1)):
+                return port
+    raise PortTaken(f"no {AGENTS + 1} neighbouring ports are free on {host}")
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
+        try:
+            sock.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def own_addresses() -> list[str]:
+    """The addresses of this machine that others may use."""
+    import psutil
+
+    found = [
+        one.address.partition("%")[0]
+        for addresses in psutil.net_if_addrs().values()
+        for one in addresses
+        if one.family in (socket.AF_INET, socket.AF_INET6)
+    ]
+    return [address for address in dict.fromkeys(found) if not address.startswith("fe80")]
+
+
+def ensure_certificates(directory: Path, hosts: list[str]) -> None:
+    """An authority and a `server` identity, unless they are there. Raises Unimplemented without the `tls` extra."""
+    if (directory / f"{SERVER}.pem").exists():
+        return
+    read, write = os.pipe()
+    pid = os.fork()  # cryptography is large: it is loaded by a process that ends
+    if pid == 0:
+        code = 1
+        try:
+            os.close(read)
+            _make_certificates(directory, hosts)
+            code = 0
+        except FlameError as error:
+            os.write(write, json.dumps({"code": error.code, "message": error.message, "hint": error.hint}).encode())
+        finally:
+            os._exit(code)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        said = pipe.read()
+    _, status = os.waitpid(pid, 0)
+    if said:
+        found = json.loads(said)
+        raise BY_CODE.get(found["code"], FlameError)(found["message"], hint=found["hint"])
+    if status:
+        raise FlameError(f"making certificates in {directory} failed: status {status}")
+
+
+def _make_certificates(directory: Path, hosts: list[str]) -> None:
+    from flame.security.authority import Authority
+
+    authority = Authority.load(directory) if (directory / "ca.key").exists() else Authority.create(directory)
+    names = dict.fromkeys([*hosts, socket.gethostname(), "localhost", "127.0.0.1", "::1"])
+    authority.issue("server", SERVER, list(names))
