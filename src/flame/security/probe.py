@@ -61,6 +61,8 @@ def fetch_ca(host: str, port: int, fingerprint: str, timeout: float = 5) -> byte
         chain = _look(host, port, timeout)
     except _Wrong as wrong:
         raise Unavailable(str(wrong)) from wrong
+    if not chain:
+        raise Unavailable(f"{at(host, port)} shows its authority only to clients with a certificate: it has no TLS 1.3")
     for one in chain:
         if one.fingerprint == f"sha256:{wanted}":
             return ssl.DER_cert_to_PEM_cert(one.der).encode()
@@ -73,6 +75,8 @@ def fetch_ca(host: str, port: int, fingerprint: str, timeout: float = 5) -> byte
 @contextlib.contextmanager
 def _connected(host: str, port: int, timeout: float) -> Iterator[socket.socket]:
     where = at(host, port)
+    if not 0 < port < 1 << 16:  # the resolver would take it modulo that
+        raise _Wrong(f"{port} is not a port")
     try:
         plain = socket.create_connection((host, port), timeout=timeout)
     except (socket.gaierror, UnicodeError) as error:
@@ -81,18 +85,18 @@ def _connected(host: str, port: int, timeout: float) -> Iterator[socket.socket]:
         raise _Wrong(f"nobody listens at {where}") from error
     except TimeoutError as error:
         raise _Wrong(f"{where} does not answer within {timeout:g} s: a firewall, or the host is down") from error
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise _Wrong(f"{where} cannot be reached: {_words(error)}") from error
     with plain:
         yield plain
 
 
 def _look(host: str, port: int, timeout: float) -> list[Shown]:
-    """The chain that the server shows, leaf first, whatever it is worth."""
+    """The chain that the server shows, leaf first, whatever it is worth. Empty when it first wants a certificate (before TLS 1.3)."""
     context = _for_anybody(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    where = at(host, port)
+    where, asked = at(host, port), watch(context)
     with _connected(host, port, timeout) as plain:
         try:
             with context.wrap_socket(plain, server_hostname=host) as secure:
@@ -100,6 +104,8 @@ def _look(host: str, port: int, timeout: float) -> list[Shown]:
         except TimeoutError as error:
             raise _Wrong(f"{where} takes connections but does not speak TLS: no answer within {timeout:g} s") from error
         except ssl.SSLError as error:
+            if asked:
+                return []
             raise _Wrong(verdict.no_handshake(where, error)) from error
         except OSError as error:
             raise _Wrong(f"{where} does not speak TLS: it ended the connection at the first message") from error

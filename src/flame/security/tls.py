@@ -1,8 +1,9 @@
 """TLS for our ports: credentials for gRPC that follow changed files, contexts for everything else, and who is at the other end.
 
-A rotation is live without a restart: gRPC asks for the server's certificate at every handshake, and the answer is looked up in the files,
-at most once a second. Connections that stand keep what they began with. A file that cannot be used is said in the log, and the last good
-one stays. Clients read their files when they make credentials: make new ones to connect again.
+A rotation is live without a restart: gRPC asks for the server's certificate at every handshake, and we look whether the files changed (two
+`stat`, microseconds beside the millisecond of a handshake). So there is no moment at which the new certificate of a client meets a server
+that trusts only the old authority. Connections that stand keep what they began with. A file that cannot be used is said in the log, and the
+last good one stays. Clients read their files when they make credentials: make new ones to connect again.
 
 Contexts (`flame.security.contexts`) and `diagnose` (`flame.security.probe`) are here by name, too.
 """
@@ -12,7 +13,6 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -38,11 +38,10 @@ __all__ = [
 
 log = logging.getLogger("flame.tls")
 
-LOOK_EVERY_S = 1.0
-
 
 def server_credentials(pem: Path, ca: Path, require_client: bool) -> grpc.ServerCredentials:
-    """Credentials for `add_secure_port` of gRPC servers, `grpc.aio` too, which follow their files.
+    """Credentials for one `add_secure_port` of a gRPC server, `grpc.aio` too, which follow their files. Make new ones for each port:
+    gRPC tells a change to one port only.
 
     pem: the server's identity. ca: who may sign clients. require_client: refuse clients without a certificate; False: do not ask for one.
     Raises NotFound and InvalidArgument for files that cannot be used now.
@@ -85,7 +84,6 @@ class _Files:
         self._identity, self._ca = identity, ca
         self._lock = threading.Lock()  # handshakes come on gRPC's own threads
         self._seen = self._stamp()
-        self._looked = time.monotonic()
 
     def read(self) -> grpc.ServerCertificateConfiguration:
         """Raises NotFound and InvalidArgument; what does not fit together is refused here, gRPC would only fail handshakes."""
@@ -100,10 +98,6 @@ class _Files:
     def fetch(self) -> grpc.ServerCertificateConfiguration | None:
         """What gRPC asks at every handshake: the new configuration, or None when nothing changed."""
         with self._lock:
-            now = time.monotonic()
-            if now < self._looked + LOOK_EVERY_S:
-                return None
-            self._looked = now
             stamp = self._stamp()
             if stamp == self._seen:
                 return None

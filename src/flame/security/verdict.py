@@ -42,6 +42,8 @@ def untrusted(
     error: ssl.SSLCertVerificationError, host: str, where: str, chain: Sequence[Shown], ca: Path | None
 ) -> str:
     """We refused what the server showed."""
+    if not chain:
+        return f"the certificate of {where} does not hold: {error.verify_message}"
     leaf, code, now = chain[0], error.verify_code, time.time()
     held = str(ca) if ca else "this machine's list of authorities"
     if code == _SELF_SIGNED or (code in _UNKNOWN_ISSUER and leaf.self_signed):
