@@ -13,7 +13,7 @@ from flame.ops.paths import home, write_private
 
 
 def store(name: str, endpoint: str, token: str, authority: bytes | None) -> Path:
-    """Remember a context and make it the current one. Returns the path of the file. Raises InvalidArgument for a name or file that is none."""
+    """Remember a context and make it the current one. Returns the path of the file. Raises InvalidArgument for a bad name or file."""
     if not name or not name.replace("-", "").replace("_", "").isalnum():
         raise InvalidArgument(f"context name {name!r}", hint="letters, digits, - and _")
     home().mkdir(mode=0o700, exist_ok=True)
@@ -25,7 +25,7 @@ def store(name: str, endpoint: str, token: str, authority: bytes | None) -> Path
         cluster["tls"] = {"ca_file": str(ca_file)}
     found = _read()
     others = [one for one in found.get("contexts", []) if one.get("name") != name]
-    same = next((one for one in found.get("contexts", []) if one.get("name") == name), {})
+    same: dict[str, Any] = next((one for one in found.get("contexts", []) if one.get("name") == name), {})
     found["contexts"] = [*others, same | {"name": name, "cluster": cluster}]
     found["current-context"] = name
     return _write(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,8 +54,11 @@ def login(
     authority = _authority(endpoint, ca_file, ca_hash)
     from flame.sdk.connect import connect
 
-    with connect(endpoint, token=text, ca_file=authority) as client:
-        who = client.whoami()
+    with tempfile.NamedTemporaryFile(suffix=".pem") as trusted:
+        trusted.write(authority or b"")
+        trusted.flush()
+        with connect(endpoint, token=text, ca_file=trusted.name if authority else None) as client:
+            who = client.whoami()
     path = store(name, endpoint, text, authority)
     write(f"{who.name} is {who.role} of tenant {who.tenant} at {endpoint} (context {name} in {path}).")
 

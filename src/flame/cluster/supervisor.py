@@ -155,7 +155,9 @@ class Supervisor:
         from flame.security.oidc import Issuer
 
         given = dict(self.config.issuer)
-        return Issuer(given.pop("url"), given.pop("audience"), **given)
+        ca_file = given.pop("ca_file", None)
+        url, audience = given.pop("url"), given.pop("audience")
+        return Issuer(url, audience, ca_file=Path(ca_file) if ca_file else None, **given)  # type: ignore[arg-type]
 
     def _compat_at(self) -> Address | None:
         """Where the compat listener listens: once a port was found, a restarted manager takes the same."""
