@@ -126,10 +126,8 @@ class Authority:
         Raises AlreadyExists when NAME has another role: two roles of one name would share a file.
         """
         pair = self.pair(role, name, hosts, days)
-        path = self.directory / f"{name}.pem"
         with pem.locked(self.directory):
-            if path.exists() and (found := describe(path)).role != role:
-                raise AlreadyExists(f"{path} is the {found.role} {name!r}, not a {role}", hint="choose another name")
+            path = place(self.directory, role, name)
             pem.write_pair(path, pair)
         return Identity(role, name, path, self.ca_file, describe(path))
 
@@ -174,16 +172,20 @@ class Authority:
         machines are not known here.
         """
         with pem.locked(self.directory):
-            current = self._signer.certificate
-            old = [certificates.info(one) for one in self._trusted() if one != current]
-            left = [one.name for one in self.identities() if not certificates.is_signed_by(_leaf(one.pem), current)]
-            if old and left:
-                raise InvalidState(
-                    f"still signed by the old authority: {', '.join(left)}",
-                    hint="`flmadm certs rotate` issues them again",
-                )
+            old = self.droppable()
             if old:
                 pem.write_file(self.ca_file, self._signer.pem, mode=0o644)
+        return old
+
+    def droppable(self) -> list[CertificateInfo]:
+        """What `drop_old_ca` would drop now. Raises as it does."""
+        current = self._signer.certificate
+        old = [certificates.info(one) for one in self._trusted() if one != current]
+        left = [one.name for one in self.identities() if not certificates.is_signed_by(_leaf(one.pem), current)]
+        if old and left:
+            raise InvalidState(
+                f"still signed by the old authority: {', '.join(left)}", hint="`flmadm certs rotate` issues them again"
+            )
         return old
 
     @property
@@ -201,6 +203,14 @@ class Authority:
 
     def _sign(self, key: signing.PublicKey, role: str, name: str, hosts: Sequence[str], lifetime: timedelta) -> bytes:
         return self._signer.sign(key, role, name, hosts, self._clock(), lifetime)
+
+
+def place(directory: Path, role: str, name: str) -> Path:
+    """The file of an identity. Raises AlreadyExists when it is there for another role: it would be replaced."""
+    path = directory / f"{certificates.checked_name(name)}.pem"
+    if path.exists() and (found := describe(path)).role != role:
+        raise AlreadyExists(f"{path} is {found.role} {found.name!r}, not {role}", hint="choose another name")
+    return path
 
 
 def _leaf(path: Path) -> x509.Certificate:

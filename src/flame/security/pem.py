@@ -21,7 +21,6 @@ from typing import NamedTuple
 from flame.core.base.errors import FlameError, InvalidArgument, NotFound
 
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\r?\n[^-]+-----END \1-----")
-_RETRIES = 5
 
 
 class Pair(NamedTuple):
@@ -72,16 +71,27 @@ def read_pair(path: Path) -> Pair:
 
 def load_pair(context: ssl.SSLContext, path: Path) -> None:
     """Use the identity in `path`. Raises NotFound, and InvalidArgument when key and certificate are none or do not belong together."""
-    read_pair(path)  # says what is missing
-    for left in reversed(range(_RETRIES)):
+    while True:
+        before = stamp(path)
+        read_pair(path)  # says what is missing
         try:
             context.load_cert_chain(path)
             return
         except ssl.SSLError as error:
             # OpenSSL opens the file twice, once for the key: a rename between the two is not a mistake of the file.
-            if left and error.reason == "KEY_VALUES_MISMATCH":
-                continue
-            raise InvalidArgument(f"{path} is not an identity: {error.reason or error}") from error
+            if stamp(path) == before:
+                raise InvalidArgument(f"{path} is not an identity: {error.reason or error}") from error
+        except FileNotFoundError:
+            continue  # just taken away: read_pair says so
+
+
+def stamp(path: Path) -> tuple[int, int, int] | None:
+    """Changes when the file is replaced or written. None: it cannot be read, for now."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
 
 
 def write_pair(path: Path, pair: Pair) -> None:

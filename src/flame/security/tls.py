@@ -110,13 +110,5 @@ class _Files:
             log.info("new certificates from %s", self._identity)
             return found
 
-    def _stamp(self) -> tuple[tuple[int, int, int] | None, ...]:
-        return tuple(_stamp(path) for path in (self._identity, self._ca))
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None  # missing: `read` says so
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    def _stamp(self) -> tuple[object, object]:
+        return pem.stamp(self._identity), pem.stamp(self._ca)
