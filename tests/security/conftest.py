@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -11,11 +10,9 @@ import pytest
 
 from flame.security.authority import Authority, Identity
 
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # before grpc loads: it logs every handshake that fails
-
 
 class Trust(NamedTuple):
-    """An authority, `years` of which have passed, and what it issued."""
+    """An authority as it signs now, as it signed 400 days ago, and as it will in 30 days."""
 
     authority: Authority
     past: Authority
