@@ -113,8 +113,8 @@ def refuse_stranger(core: Core, id: str, peer: Peer) -> None:
 def allow(core: Core, peer: Peer, message: m.Message) -> None:
     """May it ask this? An executor only of its own session. Raises PermissionDenied."""
     permit(core.who[peer], type(message))
-    hello = core.peers[peer]
-    if hello.role == "executor":
+    hello = core.peers.get(peer)
+    if hello is not None and hello.role == "executor":
         executor = core.serving.get(peer)
         session = executor.session if executor is not None else hello.session  # it may have come back before its grant
         if not isinstance(message, m.FetchBlob) or session != message.session:

@@ -291,7 +291,7 @@ class Sessions:
             lazy = intake.NATIVE in core.peers[peer].features
             core.send(peer, answer, event.request, LAZY if lazy else COMMITTED)
             return
-        if kind in access.AUDITED:
+        if kind in access.AUDITED and peer:
             identities.audit(core, peer, event.message)
         core.send(peer, answer, event.request)
 

@@ -221,7 +221,7 @@ class Core:
         self.executors: dict[str, Executor] = {}
         #: connections: executor peers, clients by id, what was said at hello
         self.peers: dict[Peer, Hello] = {}
-        self.who: dict[Peer, Identity] = {}
+        self.who: dict[Peer, Identity] = {0: access.LOCAL}  # 0: the process itself
         self.serving: dict[Peer, Executor] = {}
         self.clients: dict[str, Peer] = {}
         self.choked: dict[Peer, bool] = {}
