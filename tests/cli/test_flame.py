@@ -47,7 +47,7 @@ def test_a_second_cluster_in_the_same_place_is_refused(shell):
         (("up", "--durability", "hope"), 2, "one of power"),
         (("up", "--cpus", "0"), 2, "cpus"),
         (("up", "--memory", "lots"), 65, "not a size"),
-        (("up", "--listen", "0.0.0.0:1"), 65, "loopback"),
+        (("up", "--listen", "tcp://0.0.0.0:1"), 65, "loopback"),
         (("up", "--compat-listener", "10.0.0.1:1"), 65, "loopback"),
         (("up", "--config", "/nowhere.yaml"), 65, "nowhere.yaml"),
         (("explain", "x"), 72, "No cluster"),

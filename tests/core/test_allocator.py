@@ -21,8 +21,10 @@ from flame.core.model.messages import (
     PlacementStarted,
     Reasons,
     ReleaseNode,
+    SetTenant,
     StartPlacement,
     StopPlacement,
+    TenantInfo,
 )
 from flame.core.model.reactor import Close, Joined, Received
 from flame.core.model.states import ExecutorState, NodeState
@@ -417,9 +419,9 @@ def test_events_are_bounded():
     assert [(e.message, e.count) for e in world.allocator.events("node/x")] == [("6", 1), ("7", 1), ("8", 2)]
 
 
-def serve(world, agent, manager, seconds, sessions):
-    """Endless tasks: drained executors leave at once. Gives slot-seconds by session."""
-    running: dict[str, tuple[str, float]] = {}
+def serve(world, agent, manager, seconds, sessions, running=None):
+    """Endless tasks: drained executors leave at once. Gives slot-seconds by session. `running`: executors there are, kept over calls."""
+    running = {} if running is None else running
     served = dict.fromkeys(sessions, 0.0)
     end = world.now + seconds
     while world.now < end:
@@ -457,6 +459,52 @@ def test_weights_divide_the_time(world):
     served = serve(world, agent, manager, 120.0, list(weights))
     per_weight = [served[session] / weight for session, weight in weights.items()]
     assert max(per_weight) / min(per_weight) <= 1.1
+
+
+def tenants(world, weights):
+    """One session of endless work for each tenant; 60 s; slot-seconds by tenant."""
+    agent, manager = world.agent(a_node(cpus=4)), world.manager()
+    for name, weight in weights.items():
+        world.handle(Received(manager, 9, SetTenant(TenantInfo(name, weight))))
+    world.take(Done)
+    world.tell(manager, *(a_demand(name, want=16, tenant=name) for name in weights))
+    return serve(world, agent, manager, 60.0, list(weights))
+
+
+@pytest.mark.ledger("A-32")
+def test_three_equal_tenants_get_a_third_each(world):
+    served = tenants(world, {"a": 1, "b": 1, "c": 1})
+    assert sum(served.values()) >= 0.9 * 60 * 4
+    for name, seconds in served.items():
+        assert 0.313 <= seconds / sum(served.values()) <= 0.353, (name, served)
+
+
+@pytest.mark.ledger("A-34")
+def test_weights_of_tenants_divide_the_time(world):
+    served = tenants(world, {"a": 1, "b": 2, "c": 4})
+    whole = sum(served.values())
+    for name, weight in (("a", 1), ("b", 2), ("c", 4)):
+        assert served[name] / whole == pytest.approx(weight / 7, rel=0.03), served
+
+
+def test_more_sessions_do_not_make_a_larger_tenant(world):
+    agent, manager = world.agent(a_node(cpus=4)), world.manager()
+    many = [f"many/{n}" for n in range(6)]
+    world.tell(manager, a_demand("one", want=16, tenant="one"), *(a_demand(s, want=16, tenant="many") for s in many))
+    served = serve(world, agent, manager, 60.0, ["one", *many])
+    assert served["one"] / sum(served.values()) == pytest.approx(0.5, abs=0.03), served
+    assert max(served[s] for s in many) / min(served[s] for s in many) <= 1.25
+
+
+def test_a_tenant_that_comes_late_has_saved_nothing_up(world):
+    """It gets its share from now on, not what it missed."""
+    agent, manager = world.agent(a_node(cpus=4)), world.manager()
+    world.tell(manager, a_demand("early", want=16, tenant="early"))
+    running: dict[str, tuple[str, float]] = {}
+    serve(world, agent, manager, 60.0, ["early"], running)
+    world.tell(manager, a_demand("late", want=16, tenant="late"))
+    served = serve(world, agent, manager, 30.0, ["early", "late"], running)
+    assert served["late"] <= 0.55 * 30 * 4, served
 
 
 def test_minimum_maximum_and_priority_shape_the_shares(world):

@@ -39,7 +39,9 @@ class FakeDesk:
         self.asked: list[m.Message] = []
         self.submits: list[m.Submit] = []
 
-    def line(self, hello, push, lost) -> FakeLine:
+    def line(self, hello, push, lost, identity=None) -> FakeLine:
+        if identity is None and hello.role == "client":
+            raise e.Unauthenticated("this token is not known here")
         line = FakeLine(self, hello, push, lost)
         self.lines.append(line)
         if hello.role == "executor":

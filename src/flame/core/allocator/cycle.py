@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flame.core.allocator.identities import weights
 from flame.core.allocator.placements import begin, drain
-from flame.core.allocator.state import Book, Demand, Node
+from flame.core.allocator.state import Book, Demand, Node, Tally
 from flame.core.model.messages import EventInfo
 from flame.core.model.resources import choose_devices, dominant_share, fits, total
 from flame.core.model.snapshot import DemandView, NodeView, PlacementView, Plan, Reason, Snapshot
@@ -46,29 +48,40 @@ def may_begin(book: Book, demand: Demand, node: Node) -> bool:
 
 
 def account(book: Book) -> None:
-    """Book slot time. Whoever begins, or has all it wants, does not save up time that it could not use."""
+    """Book slot time. Whoever begins, or has all it wants, does not save up time that it could not use: neither session nor tenant."""
     capacity = total(node.info.allocatable for node in book.nodes.values() if node.state == NodeState.READY)
-    hungry: list[float] = []
-    begins: list[Demand] = []
+    wants: dict[str, bool] = {}  # tenants that are there -> do they want more than they have?
+    hungry: list[Demand] = []
+    content: list[Demand] = []
     for demand in book.demands.values():
         demand.accrue(book.now)
         demand.unit = min(1.0, dominant_share(demand.resources, capacity)) / max(1, demand.wish.weight)
         wanted = max(demand.wish.want, demand.wish.min_instances)
         if not wanted and not demand.placements:
             demand.active = False
-        elif demand.active and wanted > len(demand.placements):
-            hungry.append(demand.served)
-        else:
-            begins.append(demand)
-    floor = min(hungry, default=None)
-    for demand in begins:
-        if floor is None and not demand.active:
-            running = [d.served for d in book.demands.values() if d.active]
-            demand.served = max(demand.served, min(running, default=0.0))
-        elif floor is not None:
-            demand.served = max(demand.served, floor)
-    for demand in begins:
-        demand.active = True
+            continue
+        more = wanted > len(demand.placements)
+        wants[demand.wish.tenant] = wants.get(demand.wish.tenant, False) or more
+        (hungry if demand.active and more else content).append(demand)
+    _level(hungry, content, [demand for demand in book.demands.values() if demand.active])
+    for name, tally in book.tallies.items():
+        tally.active = tally.active and name in wants
+    tallies = {name: book.tally(name) for name in wants}
+    starved = [tally for name, tally in tallies.items() if tally.active and wants[name]]
+    rest = [tally for name, tally in tallies.items() if not (tally.active and wants[name])]
+    _level(starved, rest, [tally for tally in tallies.values() if tally.active])
+
+
+def _level(hungry: Sequence[Demand | Tally], rest: Sequence[Demand | Tally], running: Sequence[Demand | Tally]) -> None:
+    """Lift the rest to the least that somebody who waits was served; without such, whoever begins to the least of who runs."""
+    floor = min((one.served for one in hungry), default=None)
+    for one in rest:
+        if floor is not None:
+            one.served = max(one.served, floor)
+        elif not one.active:
+            one.served = max(one.served, min((other.served for other in running), default=0.0))
+    for one in rest:
+        one.active = True
 
 
 def look(book: Book) -> Snapshot:
@@ -82,7 +95,8 @@ def look(book: Book) -> Snapshot:
             NodeView(info.name, ready, info.allocatable, node.free(), coming, info.shim, node.devices, info.labels)
         )
     demands = tuple(_demand(demand) for demand in book.demands.values() if demand.manager is not None)
-    return Snapshot(book.now, tuple(nodes), demands, weights(book))
+    served = {name: tally.served for name, tally in book.tallies.items()}
+    return Snapshot(book.now, tuple(nodes), demands, weights(book), served)
 
 
 def _demand(demand: Demand) -> DemandView:

@@ -57,7 +57,7 @@ def wants(book: Book, peer: Peer, message: DemandChanged) -> None:
     demand = book.demands.get(message.session)
     resources = interned(message.resources or book.settings.default_resources)
     if demand is None:
-        demand = Demand(message, peer, resources, accrued_at=book.now)
+        demand = Demand(message, peer, resources, accrued_at=book.now, tally=book.tally(message.tenant))
         book.demands[message.session] = demand
         _take_up(book, demand)
     taken_over = demand.manager != peer

@@ -105,6 +105,15 @@ class Node:
 
 
 @dataclass(slots=True)
+class Tally:
+    """What a tenant was given so far: dominant-share-seconds per weight. It outlives sessions."""
+
+    weight: int = 1
+    served: float = 0.0
+    active: bool = False
+
+
+@dataclass(slots=True)
 class Demand:
     """What a session wants. `manager` is None while its session manager is away."""
 
@@ -118,10 +127,13 @@ class Demand:
     unit: float = 0.0
     accrued_at: float = 0.0
     active: bool = False
+    tally: Tally = field(default_factory=Tally)
 
     def accrue(self, now: float) -> None:
-        """Book the slot time since the last time; call before the number of placements changes."""
-        self.served += len(self.placements) * self.unit * max(0.0, now - self.accrued_at)
+        """Book the slot time since the last time, here and with the tenant; call before the number of placements changes."""
+        given = len(self.placements) * self.unit * max(0.0, now - self.accrued_at)
+        self.served += given
+        self.tally.served += given * max(1, self.wish.weight) / max(1, self.tally.weight)
         self.accrued_at = now
 
 
@@ -157,6 +169,7 @@ class Book:
         self.managers: dict[Peer, Manager] = {}
         self.nodes: dict[str, Node] = {}
         self.demands: dict[str, Demand] = {}
+        self.tallies: dict[str, Tally] = {}  # by tenant
         self.placements: dict[str, Placement] = {}
         self.app_counts: dict[str, int] = {}
         # Ended placements, oldest first: what a manager that was away is told, and what agents may not bring back.
@@ -172,6 +185,14 @@ class Book:
         self.dirty = False
         self.view_changed = False
         self.reasons_changed: dict[str, None] = {}
+
+    def tally(self, tenant: str) -> Tally:
+        found = self.tallies.get(tenant)
+        if found is None:
+            found = self.tallies[tenant] = Tally()
+        info = self.tenants.get(tenant)
+        found.weight = info.weight if info is not None else 1
+        return found
 
     def say(self, peer: Peer | None, message: Message, request: int = 0) -> None:
         """Nothing the allocator says waits for its journal: what it says is about the present, not about history."""

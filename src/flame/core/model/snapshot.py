@@ -67,12 +67,13 @@ class NodeView:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything at one moment. `weights`: of tenants, 1 where none is given."""
+    """Everything at one moment. `weights`: of tenants, 1 where none is given; `served`: what tenants were given so far, per weight."""
 
     now: float
     nodes: tuple[NodeView, ...]
     demands: tuple[DemandView, ...]
     weights: Mapping[str, int] = field(default_factory=dict)
+    served: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

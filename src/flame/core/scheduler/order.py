@@ -1,4 +1,4 @@
-"""The one order in which demands are served: class rank, tenant share, then what the plugins say, then age."""
+"""The one order in which demands are served: class rank, what the tenant was given, then what the plugins say, then age."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any
 
 from flame.core.scheduler.hooks import Policy
 from flame.core.scheduler.proposal import DemandState
+
+QUANTUM = 1.0
+"""Seconds ahead that tenants are compared: by shares alone three tenants on four slots would never even out."""
 
 
 class Line:
@@ -36,7 +39,7 @@ class Line:
             if not tenants:
                 del self._ranks[rank]
                 continue
-            name = min(tenants, key=lambda tenant: (tenants[tenant][-1][1].tenant.share, tenant))
+            name = min(tenants, key=lambda tenant: (_after(tenants[tenant][-1][1]), tenant))
             demand = tenants[name].pop()[1]
             if not tenants[name]:
                 del tenants[name]
@@ -46,6 +49,10 @@ class Line:
     def push(self, demand: DemandState) -> None:
         line = self._ranks.setdefault(demand.view.rank, {}).setdefault(demand.view.tenant, [])
         insort(line, (_Reversed(self._key(demand)), demand), key=_first)
+
+
+def _after(demand: DemandState) -> float:
+    return demand.tenant.after(demand, QUANTUM)
 
 
 class _Reversed:

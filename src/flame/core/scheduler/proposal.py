@@ -69,14 +69,18 @@ class DemandState:
 
 
 class TenantState:
-    """The sum of a tenant's demands: dominant share per weight."""
+    """The sum of a tenant's demands: dominant share per weight, now and (`served`) so far."""
 
     __slots__ = ("name", "served", "share", "weight")
 
-    def __init__(self, name: str, weight: int) -> None:
-        self.name, self.weight = name, max(1, weight)
+    def __init__(self, name: str, weight: int, served: float) -> None:
+        self.name, self.weight, self.served = name, max(1, weight), served
         self.share = 0.0
-        self.served = 0.0
+
+    def after(self, more: DemandState | None, quantum: float) -> float:
+        """What it was given by the end of another quantum: with what it has, and one more executor of this demand."""
+        extra = more.unit * max(1, more.view.weight) / self.weight if more is not None else 0.0
+        return self.served + (self.share + extra) * quantum
 
 
 class Proposal:
@@ -100,13 +104,13 @@ class Proposal:
     def _add(self, view: DemandView) -> None:
         tenant = self.tenants.get(view.tenant)
         if tenant is None:
-            tenant = TenantState(view.tenant, self.snapshot.weights.get(view.tenant, 1))
+            served = self.snapshot.served.get(view.tenant, 0.0)
+            tenant = TenantState(view.tenant, self.snapshot.weights.get(view.tenant, 1), served)
             self.tenants[view.tenant] = tenant
         share = dominant_share(view.resources, self.capacity)
         demand = DemandState(view, min(share, 1.0), tenant)
         self.demands[view.session] = demand
         tenant.share += demand.count * min(share, 1.0) / tenant.weight
-        tenant.served += view.served * max(1, view.weight)
         self.app_counts[view.app] = self.app_counts.get(view.app, 0) + demand.present
 
     def room(self, demand: DemandState) -> bool:

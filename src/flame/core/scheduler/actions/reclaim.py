@@ -7,7 +7,7 @@ from collections.abc import Callable
 from flame.core.model.resources import add, fits
 from flame.core.model.snapshot import PlacementView
 from flame.core.scheduler.hooks import Policy
-from flame.core.scheduler.order import Line
+from flame.core.scheduler.order import QUANTUM, Line
 from flame.core.scheduler.proposal import DemandState, NodeState, Proposal
 from flame.core.scheduler.settings import SchedulingSettings
 
@@ -72,7 +72,7 @@ def _cheapest(
     """The node where the fewest placements must go, and which; the owners with the largest lead give first."""
     by_node: dict[str, list[Victim]] = {}
     owners = [owner for owner in proposal.demands.values() if owner is not demand and owner.above_min()]
-    for owner in sorted(owners, key=lambda d: (d.view.priority, -(d.served + d.share), -d.view.created)):
+    for owner in sorted(owners, key=_leads):
         # Newest first: the work of the oldest has the warmest caches.
         for placement in sorted(proposal.staying(owner), key=lambda p: -p.since):
             by_node.setdefault(placement.node, []).append((owner, placement))
@@ -82,6 +82,12 @@ def _cheapest(
         if victims is not None and (best is None or len(victims) < len(best[1])):
             best = node, victims
     return best
+
+
+def _leads(owner: DemandState) -> tuple[float, ...]:
+    """The tenant that was given most first; priority orders only inside a tenant."""
+    lead = owner.tenant.after(None, QUANTUM)
+    return -lead, owner.view.priority, -(owner.served + owner.share), -owner.view.created
 
 
 def _enough(

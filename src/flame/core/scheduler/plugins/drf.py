@@ -29,10 +29,18 @@ class Drf:
         if now - victim.since < self._quantum:
             return None
         if claimant.tenant is not owner.tenant:
-            return claimant.tenant.share + claimant.unit < owner.tenant.share - _EPSILON
+            return self._tenant_is_owed(claimant, owner)
         # One quantum of lead is allowed: less would drain and start executors without end for nothing.
         margin = 0.0 if claimant.count + claimant.promised == 0 and owner.count > 1 else owner.unit * self._quantum
         return self._after(claimant, 1) + margin < self._after(owner, 0) + _EPSILON
+
+    def _tenant_is_owed(self, claimant: DemandState, owner: DemandState) -> bool:
+        """The same between tenants: what both were given so far, with one quantum of lead allowed."""
+        mine, theirs = claimant.tenant, owner.tenant
+        lead = owner.unit * max(1, owner.view.weight) / theirs.weight * self._quantum
+        if mine.share <= _EPSILON and theirs.share * self._quantum > lead + _EPSILON:
+            lead = 0.0
+        return mine.after(claimant, self._quantum) + lead < theirs.after(None, self._quantum) + _EPSILON
 
     def _after(self, demand: DemandState, more: int) -> float:
         return demand.served + (demand.share + more * demand.unit) * self._quantum
