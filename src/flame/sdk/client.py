@@ -12,7 +12,7 @@ from flame.core.base.ids import session_id
 from flame.core.base.quantity import parse_resources
 from flame.core.model import messages as m
 from flame.core.peers.client import ClientPeer
-from flame.sdk.link import Link
+from flame.sdk.link import PATIENCE, Link
 from flame.sdk.session import Session
 
 if TYPE_CHECKING:
@@ -28,12 +28,18 @@ M = TypeVar("M", bound=m.Message)
 class Client:
     """Made by `flame.connect`. Threads may share it; after a fork the child needs its own."""
 
-    def __init__(self, target: Target, private: PrivateCluster | None = None, tenant: str | None = None) -> None:
+    def __init__(
+        self,
+        target: Target,
+        private: PrivateCluster | None = None,
+        tenant: str | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
         self.endpoint = str(target)
         self.private = private
         self.tenant = tenant
         peer = ClientPeer(f"client-{secrets.token_hex(8)}", target.token)
-        self.link = Link(target, peer, private.alive if private else lambda: True)
+        self.link = Link(target, peer, private.alive if private else lambda: True, patience=patience)
 
     # -- sessions --------------------------------------------------------------------------------------------------------
 

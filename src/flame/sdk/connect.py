@@ -21,6 +21,7 @@ def connect(
     token: str | None = None,
     ca_file: str | Path | None = None,
     tenant: str | None = None,
+    patience: float = 60.0,
 ) -> Client:
     """A client of the cluster at `endpoint`, else `FLAME_ENDPOINT`, else `~/.flame/flame.yaml`, else the one running here, else a private
     one that ends with this process.
@@ -29,6 +30,7 @@ def connect(
     token:    who you are; None: `FLAME_TOKEN`, the file `FLAME_TOKEN_FILE`, or what `flame login` stored.
     ca_file:  who signed the server's certificate; None: `FLAME_CA_FILE`, or what `flame login` stored.
     tenant:   of the sessions made here, for identities that reach several; None: your own.
+    patience: seconds a full queue is waited for; then futures fail with Exhausted.
     Raises Unavailable (saying why a TLS connection failed), Unauthenticated, InvalidArgument.
     """
     if os.environ.get("FLAME_SYNC") == "1":
@@ -43,7 +45,7 @@ def connect(
     from flame.sdk.client import Client
 
     if found is not None:
-        return Client(found, tenant=tenant)
+        return Client(found, tenant=tenant, patience=patience)
     assert private is not None
     client = Client(Target((private.wait(),)), private=private, tenant=tenant)
     atexit.register(client.close)

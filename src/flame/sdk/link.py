@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from flame.core.base.errors import (
     ClientForked,
+    Exhausted,
     FlameError,
     HistoryLost,
     InvalidArgument,
@@ -48,6 +49,8 @@ GOOD_FRAME = 1024
 RECONNECT = 30.0
 """Seconds a client looks for its cluster before futures fail with Unavailable."""
 RETRY = 0.25
+PATIENCE = 60.0
+"""Seconds a full queue is waited for before futures fail with Exhausted."""
 _READ = 1 << 18
 
 
@@ -55,8 +58,14 @@ class Link:
     """Connection `peer` to `target`. `alive`: for private clusters, does the supervisor still run?"""
 
     def __init__(
-        self, target: Target, peer: ClientPeer, alive: Callable[[], bool] = lambda: True, reconnect: float = RECONNECT
+        self,
+        target: Target,
+        peer: ClientPeer,
+        alive: Callable[[], bool] = lambda: True,
+        reconnect: float = RECONNECT,
+        patience: float = PATIENCE,
     ) -> None:
+        self.patience = patience
         self.target, self.peer, self.alive, self.reconnect_for = target, peer, alive, reconnect
         self._bridge: Bridge | None = None
         self.welcome: m.Welcome | None = None
@@ -77,7 +86,9 @@ class Link:
         self._asked: dict[int, tuple[Message, queue.SimpleQueue[Message | FlameError], bool]] = {}
         self._watches: dict[int, tuple[m.WatchTask, Callable[[m.TaskChanged], None]]] = {}
         self._resumes: dict[int, str] = {}
-        self._again: list[tuple[float, m.Submit]] = []
+        #: when refused frames are tried again, 0: there are none; since when each session has been refused
+        self._again_at = 0.0
+        self._refused_since: dict[str, float] = {}
         self.results = Results()
         self._wake_r, self._wake_w = os.pipe()
         os.set_blocking(self._wake_r, False)
@@ -142,7 +153,7 @@ class Link:
 
     def busy(self) -> bool:
         """Is anything of ours in flight?"""
-        return any(w.unacked or w.waiting for w in self.peer.windows.values())
+        return any(w.unacked or w.waiting or w.deferred for w in self.peer.windows.values())
 
     def wake(self) -> None:
         with contextlib.suppress(OSError):
@@ -245,7 +256,7 @@ class Link:
         readable: list[socket.socket | int]
         inputs: list[socket.socket | int] = [sock, self._wake_r]
         try:
-            readable, _, _ = select.select(inputs, (sock,) if want_write else (), (), RETRY if self._again else None)
+            readable, _, _ = select.select(inputs, (sock,) if want_write else (), (), self._pause())
         except (OSError, ValueError):
             readable = [sock]
         self.idle = False
@@ -279,6 +290,8 @@ class Link:
             with self.lock:
                 self.peer.receive(message)
                 if kind is m.Submitted:
+                    if self._refused_since:
+                        self._refused_since.pop(message.session, None)  # type: ignore[attr-defined]
                     self.room.notify_all()
         elif request >= SUBMIT and kind is m.Failure:
             self._refused(request - SUBMIT, message)  # type: ignore[arg-type]
@@ -312,26 +325,32 @@ class Link:
             self.results.call(lambda: found[1](message))
 
     def _refused(self, seq: int, failure: m.Failure) -> None:
-        """A frame was not taken: later again, or never."""
+        """A frame was not taken. What may be taken later is tried again, a full queue for as long as the patience lasts."""
         error = error_of(failure)
+        now = time.monotonic()
         with self.lock:
-            for window in self.peer.windows.values():
-                for submit, _ in window.unacked:
-                    if submit.seq == seq:
-                        if error.retryable:
-                            self._again.append((time.monotonic() + RETRY, submit))
-                        else:
-                            self.results.fail(self.peer.refuse(window.id), error)
-                            self.room.notify_all()
-                        return
+            window = self.peer.defer(seq)
+            if window is None:
+                return
+            since = self._refused_since.setdefault(window.id, now)
+            over = isinstance(error, Exhausted) and now - since > self.patience
+            if error.retryable and not over:
+                self._again_at = now + max(error.retry_after, RETRY)
+            else:
+                self._refused_since.pop(window.id, None)
+                self.results.fail(self.peer.refuse(window.id), error)
+                self.room.notify_all()
+
+    def _pause(self) -> float | None:
+        """Seconds the I/O thread may sleep."""
+        return max(0.0, self._again_at - time.monotonic()) if self._again_at else None
 
     def _resend_due(self) -> None:
-        now = time.monotonic()
-        due = [s for at, s in self._again if at <= now]
-        if due:
-            self._again = [(at, s) for at, s in self._again if at > now]
-            for submit in sorted(due, key=lambda s: s.seq):
-                self._out.append(memoryview(frame(submit, SUBMIT + submit.seq)))
+        if self._again_at and self._again_at <= time.monotonic():
+            self._again_at = 0.0
+            self.peer.again()
+            if any(window.deferred for window in self.peer.windows.values()):
+                self._again_at = time.monotonic() + RETRY
 
     # -- connections ---------------------------------------------------------------------------------------------------------
 
@@ -406,7 +425,8 @@ class Link:
                 self._sock = None
             self.peer.lost()
             self._out.clear()
-            self._again.clear()
+            if self._again_at:
+                self._again_at = time.monotonic()  # not before a connection is there
 
     def _reconnect(self) -> bool:
         deadline, pause = time.monotonic() + self.reconnect_for, 0.005

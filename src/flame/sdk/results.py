@@ -88,7 +88,11 @@ class Results:
 
 def error_of(failure: m.Failure) -> FlameError:
     """The class the other side raised."""
-    return BY_CODE.get(failure.code, FlameError)(failure.message, hint=failure.hint)
+    return BY_CODE.get(failure.code, FlameError)(failure.message, hint=failure.hint, **_more(failure))
+
+
+def _more(failure: m.Failure) -> dict[str, float]:
+    return {"retry_after": failure.retry_after} if failure.retry_after else {}
 
 
 def print_line(line: m.LogLine) -> None:

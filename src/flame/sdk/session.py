@@ -155,7 +155,7 @@ class Session:
         window = self._window
 
         def held() -> int:
-            frames = sum(len(f.blob) for f, _ in window.unacked)
+            frames = sum(len(f.blob) for f, _ in (*window.unacked, *window.deferred))
             return frames + sum(len(f._result) for f in list(window.queue) if f._result is not None)
 
         self._bytes += len(input)
@@ -171,7 +171,7 @@ class Session:
         link, window = self.link, self._window
 
         def settled() -> bool:
-            if (not window.queue and not window.unacked) or link.broken is not None:
+            if not (window.queue or window.unacked or window.deferred) or link.broken is not None:
                 return True
             link.wake()
             return False

@@ -60,7 +60,9 @@ class ClientProcess(Process):
     @property
     def submitting(self) -> bool:
         """Are there tasks that are not acknowledged yet?"""
-        return not self.done and (not self._opened or bool(self._bursts or self.window.queue or self.window.unacked))
+        return not self.done and (
+            not self._opened or bool(self._bursts or self.window.queue or self.window.unacked or self.window.deferred)
+        )
 
     # -- connection
 
@@ -236,7 +238,12 @@ class ClientProcess(Process):
         self._rest()
         if not self._opened or self._bursts or self._closing or self.done:
             return
-        if self.window.queue or self.window.unacked or (self.window.waiting and not self.script.impatient):
+        if (
+            self.window.queue
+            or self.window.unacked
+            or self.window.deferred
+            or (self.window.waiting and not self.script.impatient)
+        ):
             return
         if self.world.others_submit(self):
             self.after(0.01, self._advance)

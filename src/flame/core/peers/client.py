@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from flame.core.model import messages as m
 from flame.core.model.messages import Message
 from flame.core.model.payloads import FRAME_BYTES, FRAME_TASKS, pack_payloads, unpack_payloads
@@ -56,6 +58,8 @@ class SessionWindow:
         self.queue: list[Any] = []
         self.options: deque[tuple[int, Options]] = deque()  # (tasks, options) in queue order, only when not DEFAULT
         self.unacked: deque[tuple[m.Submit, list[Any]]] = deque()
+        #: frames that were refused for now, in order; nothing new is cut while there are any
+        self.deferred: deque[tuple[m.Submit, list[Any]]] = deque()
         self.waiting: list[Waiting] = []
         self.starts: list[int] = []
         #: results here, as merged ranges [first, end); told on Resume
@@ -154,8 +158,9 @@ class SessionWindow:
     def abandon(self) -> list[Any]:
         """Every ticket without a result; the window is empty afterwards."""
         out = [t for w in self.waiting for t in w.tickets if t is not None]
-        out += [t for _, tickets in self.unacked for t in tickets]
+        out += [t for _, tickets in (*self.unacked, *self.deferred) for t in tickets]
         out += self.queue
+        self.deferred.clear()
         self.waiting.clear()
         self.starts.clear()
         self.unacked.clear()
@@ -228,7 +233,8 @@ class ClientPeer:
     def refuse(self, session: str) -> list[Any]:
         """A frame was refused for good: the tickets of everything not acknowledged in this session."""
         window = self.windows[session]
-        out = [t for _, tickets in window.unacked for t in tickets]
+        out = [t for _, tickets in (*window.unacked, *window.deferred) for t in tickets]
+        window.deferred.clear()
         self._frames -= len(window.unacked)
         window.unacked.clear()
         out += window.queue
@@ -236,12 +242,34 @@ class ClientPeer:
         window.options.clear()
         return out
 
+    def defer(self, seq: int) -> SessionWindow | None:
+        """A frame was refused for now: it waits for `again`. None when it is none of ours (any more)."""
+        for window in self.windows.values():
+            for entry in window.unacked:
+                if entry[0].seq == seq:
+                    window.unacked.remove(entry)
+                    window.deferred.append(entry)
+                    self._frames -= 1
+                    return window
+        return None
+
+    def again(self) -> None:
+        """Send deferred frames, under new keys: those behind them may have been taken meanwhile."""
+        for window in self.windows.values():
+            while window.deferred and self.connected and self._frames < MAX_FRAMES:
+                frame, tickets = window.deferred.popleft()
+                self._seq += 1
+                frame = replace(frame, seq=self._seq)
+                window.unacked.append((frame, tickets))
+                self._frames += 1
+                self.out.append(frame)
+
     def pump(self) -> None:
         """Cut what waits into frames, as far as the window allows. Call when the connection can take more."""
         if not self.connected:
             return
         for window in list(self.windows.values()):
-            while window.queue and self._frames < MAX_FRAMES:
+            while window.queue and not window.deferred and self._frames < MAX_FRAMES:
                 self._cut(window)
 
     def _cut(self, window: SessionWindow) -> None:

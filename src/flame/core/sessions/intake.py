@@ -130,9 +130,11 @@ def submit(core: Core, peer: Peer, request: int, msg: m.Submit) -> m.Message:
         for seq, first, count in by.frames:
             if seq == msg.seq:
                 return m.Submitted(session.id, seq, first, count)
-        raise e.ProtocolError(
-            f"frame {msg.seq} is older than the last {by.frames.maxlen} of client {shown(hello.client_id)}"
-        )
+        # Not among those taken: it was refused while a later one was not. A client has fewer frames under way than are remembered.
+        if len(by.frames) == by.frames.maxlen and msg.seq < min(frame[0] for frame in by.frames):
+            raise e.ProtocolError(
+                f"frame {msg.seq} is older than the last {by.frames.maxlen} of client {shown(hello.client_id)}"
+            )
     if session.state == SessionState.CLOSED or session.mode:
         raise e.SessionClosed(f"session {session.id} is not open", hint="open a new session")
     if core.storage != "ok":
