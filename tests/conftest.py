@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 
+from flame.core.model.access import PREFIX
+from flame.testing.cluster import LocalCluster
+
+TOKEN = re.compile(PREFIX.encode() + rb"[A-Za-z0-9_-]{43}")
+"""What every token looks like that the engine makes."""
+_leaks: list[str] = []
 _rows: dict[str, list[tuple[str, str]]] = defaultdict(list)
 
 
@@ -20,7 +28,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
 
 
 def pytest_terminal_summary(terminalreporter, config) -> None:
-    """Only when rows were asked for: a long list would hide the failures of a normal run."""
+    """Rows only when they were asked for: a long list would hide the failures of a normal run."""
+    for leak in _leaks:
+        terminalreporter.write_line(f"FAILED a token was written to {leak}", red=True)
     if "ledger" not in (config.option.markexpr or "") or not _rows:
         return
     terminalreporter.section("ledger")
@@ -42,3 +52,32 @@ def a_home_of_their_own(tmp_path_factory, request):
         patch.delenv(name, raising=False)
     yield
     patch.undo()
+
+
+def _look_for_tokens(where: str, data: bytes) -> None:
+    if TOKEN.search(data):
+        _leaks.append(where)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    for name, text in report.sections:
+        _look_for_tokens(f"{report.nodeid}: {name}", text.encode())
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Secrets never in logs: in nothing that any test printed, and in no log of any cluster it ran, may there be a token."""
+    if _leaks:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(autouse=True, scope="session")
+def logs_hold_no_tokens():
+    def inspect(data_dir: Path) -> None:
+        for path in (data_dir / "logs").rglob("*"):
+            if path.is_file():
+                _look_for_tokens(str(path.relative_to(data_dir)), path.read_bytes())
+
+    LocalCluster.inspectors.append(inspect)
+    yield
+    LocalCluster.inspectors.remove(inspect)

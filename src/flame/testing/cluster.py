@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from flame.ops.paths import RunFile
 from flame.sdk.local import PrivateCluster
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 class LocalCluster:
     """`options` are fields of ClusterConfig: durability ("process" here unless said otherwise), cpus, compat, listen, ..."""
+
+    #: called with the data directory of every cluster before it is removed: to look for what should not be there
+    inspectors: ClassVar[list[Callable[[Path], None]]] = []
 
     def __init__(self, data_dir: Path | None = None, **options: Any) -> None:
         self._own = data_dir is None
@@ -88,6 +91,8 @@ class LocalCluster:
         self.stop()
         if kind is not None:
             print(json.dumps({name: self.log(name)[-2000:] for name in ("manager", "allocator", "agent")}, indent=2))
+        for inspect in self.inspectors:
+            inspect(self.data_dir)
         if self._own:
             shutil.rmtree(self.data_dir, ignore_errors=True)
 

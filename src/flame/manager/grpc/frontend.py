@@ -11,7 +11,15 @@ from collections.abc import AsyncIterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from flame.core.base.errors import FlameError, InvalidArgument, NotFound, SessionBusy, SessionClosed
+from flame.core.base.errors import (
+    FlameError,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    SessionBusy,
+    SessionClosed,
+    Unauthenticated,
+)
 from flame.core.base.ids import check_app_name, check_session_id
 from flame.core.model import messages as m
 from flame.core.model.states import TaskState
@@ -63,6 +71,8 @@ class Frontend(frontend_pb2_grpc.FrontendServicer):
             if name is not None:
                 check_app_name(name)
             await caller.ask(message, m.Message)
+        except (Unauthenticated, PermissionDenied):
+            raise
         except FlameError as error:
             return pb.Result(return_code=-1, message=error.message)
         return pb.Result(return_code=0)
