@@ -47,6 +47,10 @@ def up(
     data_dir: Annotated[Path | None, typer.Option("--data-dir", help="journals, logs, token (~/.flame/data)")] = None,
     config: Annotated[Path | None, typer.Option("--config", help="flame-cluster.yaml")] = None,
     durability: Annotated[str | None, typer.Option(help="power (survives a power cut) or process")] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(metavar="URL", envvar=running.STORAGE, show_envvar=True, help="postgresql://... for the journals"),
+    ] = None,
     compat_listener: Annotated[
         str | None, typer.Option(metavar="ADDR", help="flame.v1 gRPC without tokens, loopback")
     ] = None,
@@ -68,12 +72,14 @@ def up(
     """Start a cluster here."""
     if durability not in (None, "power", "process", "memory"):
         raise typer.BadParameter("one of power, process, memory", param_hint="--durability")
+    running.hide_storage(storage)
     if port is not None and compat_listener is None:
         compat_listener = f"127.0.0.1:{0 if port == 'auto' else port}"
     settings = running.settings(
         data_dir,
         config,
         durability=durability,
+        storage=storage,
         compat=compat_listener,
         listen=listen,
         advertise=advertise,

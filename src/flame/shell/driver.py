@@ -263,6 +263,10 @@ class Driver:
     def uncommitted(self) -> bool:
         return bool(self._open.rows) or self._flying is not None
 
+    @property
+    def stopped(self) -> bool:
+        return self._stopped
+
     def stop(self) -> None:
         """No more events; the writer thread ends after the batch it has."""
         self._stopped = True

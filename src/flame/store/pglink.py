@@ -17,14 +17,9 @@ CONNECT_LIMIT = 5.0
 """Seconds for a connection to be made."""
 OLDEST = 140000
 """server_version_num from which on everything we ask for is there."""
-SCHEMES = ("postgresql://", "postgres://")
 _DEAD_PEER = "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3;"
 
 T = TypeVar("T")
-
-
-def is_postgres(url: str) -> bool:
-    return url.startswith(SCHEMES)
 
 
 def driver() -> Any:
