@@ -186,12 +186,12 @@ def test_an_overtaken_writer_is_fenced(place, write):
     store = place.make()
     store.open("h")
     store.append(rows(1, 1))
+    reader = store
     if place.engine == "sqlite":  # its lock keeps a second process out; a fence stands behind the lock
         place.change("UPDATE meta SET value = '7' WHERE key = 'epoch'")
     else:
-        other = place.make()
-        other.open("h")
-        other.close()
+        reader = place.make()
+        reader.open("h")
     with pytest.raises(Fenced, match="epoch"):
         {
             "append": lambda: store.append(rows(2, 2)),
@@ -199,7 +199,8 @@ def test_an_overtaken_writer_is_fenced(place, write):
             "snapshot": lambda: store.save_snapshot(1, [Row(0, "", 1, b"x")], []),
             "probe": store.probe,
         }[write]()
-    assert (list(store.rows(0)), store.snapshot()[0]) == (rows(1, 1), 0)
+    assert (list(reader.rows(0)), reader.snapshot()[0]) == (rows(1, 1), 0)
+    reader.close()
     store.close()
 
 

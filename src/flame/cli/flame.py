@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from flame.cli import agents, identities, nodes, running
+from flame.cli.backup import backup, restore
 from flame.cli.entry import guard
 from flame.cli.options import DataDir, Endpoint, Voice
 from flame.cli.output import Column, fine_clock, labelled, say_data, say_list, write
@@ -95,6 +96,7 @@ def _say_up(run: dict[str, Any]) -> None:
     lines = [("Cluster", "running"), ("Endpoint", run["endpoint"])]
     lines += [(label, run[key]) for label, key in (("Compat", "compat"), ("Listen", "listen")) if run.get(key)]
     lines += [("Durability", run["durability"]), ("Data", run["data_dir"])]
+    lines += [("Journals", run["storage"])] if run.get("storage") else []
     write(labelled(lines))
     sys.stdout.flush()
 
@@ -199,6 +201,10 @@ def executor(
     from flame.cli.executor import serve
 
     raise typer.Exit(serve((endpoint if data_dir is None else None) or running.find(data_dir).endpoint, session))
+
+
+app.command()(backup)
+app.command()(restore)
 
 
 @app.command()

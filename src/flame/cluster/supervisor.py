@@ -32,6 +32,7 @@ from flame.shell.address import Address, listen
 from flame.shell.gate import UNIX, Gate
 from flame.shell.listener import Public
 from flame.store.directory import hold_lock, refuse_network
+from flame.store.pglink import shown
 
 if TYPE_CHECKING:
     from flame.security.oidc import Issuer
@@ -320,7 +321,7 @@ class Supervisor:
     def _run_file(self, pids: dict[str, int]) -> RunFile:
         return RunFile(
             self.epoch, str(self.endpoint), str(self.config.data_dir), str(self.token_file), pids, self.compat, self.tcp,
-            durability=self.config.durability,
+            durability=self.config.durability, storage=shown(self.config.storage) if self.config.storage else None,
         )  # fmt: skip
 
     def _say(self, what: dict[str, Any]) -> None:

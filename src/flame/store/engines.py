@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from flame.store.memory import MemoryStore
-from flame.store.pglink import shown
 from flame.store.port import Store
 from flame.store.sqlite import SqliteStore
 
@@ -22,8 +21,3 @@ def make_store(storage: str | None, data_dir: Path, name: str, durability: str) 
     from flame.store.postgres import PostgresStore
 
     return PostgresStore(storage, name, durability)
-
-
-def storage_shown(storage: str | None, data_dir: Path) -> str:
-    """For people: where the journals are, without a password."""
-    return str(data_dir) if storage is None else shown(storage)

@@ -18,7 +18,7 @@ from flame.core.base.errors import DataDirLocked, Fenced, StorageCorrupt, Storag
 from flame.store.directory import boot_id, hold_lock, refuse_network
 from flame.store.port import FORMAT, Opened, Row
 
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS journal (
     position INTEGER PRIMARY KEY, session TEXT NOT NULL, version INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL);
@@ -74,7 +74,7 @@ class SqliteStore:
 
     def _open(self, new_history: str) -> Opened:
         self._writer = self._connect()
-        self._writer.executescript(_SCHEMA)
+        self._writer.executescript(SCHEMA)
         meta = dict(self._writer.execute("SELECT key, value FROM meta"))
         if int(meta.get("format", FORMAT)) != FORMAT:
             raise StorageRefused(
