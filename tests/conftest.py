@@ -42,6 +42,21 @@ def pytest_terminal_summary(terminalreporter, config) -> None:
     terminalreporter.write_line(f"{standing} of {len(_rows)} rows stand")
 
 
+@pytest.fixture(scope="session")
+def postgres():
+    """A real PostgreSQL server for the whole run; each test takes a database of its own."""
+    from flame.testing.postgres import PostgresServer
+
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres):
+    """Address of an empty database."""
+    return postgres.make_database()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def a_home_of_their_own(tmp_path_factory, request):
     """Tests that use the SDK in this process must not find, or leave anything in, the user's own ~/.flame."""

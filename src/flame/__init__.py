@@ -35,9 +35,9 @@ _HOME: dict[str, str] = {
     (
         "FlameError", "InvalidArgument", "SpecMismatch", "PayloadTooLarge", "Unpicklable", "PythonMismatch", "InvalidState",
         "SessionClosed", "SessionBusy", "AppInUse", "NotFound", "AlreadyExists", "Unimplemented", "Unauthenticated",
-        "PermissionDenied", "Exhausted", "StorageFull", "StorageCorrupt", "Unavailable", "NoCluster", "ProtocolError",
-        "VersionMismatch", "HistoryLost", "WouldBlock", "ClientForked", "PortTaken", "DataDirLocked", "TaskError", "TaskFailed",
-        "TaskTimeout", "TaskCancelled", "WorkerDied", "ServiceFailed",
+        "PermissionDenied", "Exhausted", "StorageFull", "StorageUnreachable", "StorageCorrupt", "Unavailable", "NoCluster",
+        "ProtocolError", "VersionMismatch", "HistoryLost", "WouldBlock", "ClientForked", "PortTaken", "DataDirLocked",
+        "TaskError", "TaskFailed", "TaskTimeout", "TaskCancelled", "WorkerDied", "ServiceFailed",
     ),
     "flame.core.base.errors",
 )  # fmt: skip
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from flame.core.base.errors import SpecMismatch as SpecMismatch
     from flame.core.base.errors import StorageCorrupt as StorageCorrupt
     from flame.core.base.errors import StorageFull as StorageFull
+    from flame.core.base.errors import StorageUnreachable as StorageUnreachable
     from flame.core.base.errors import TaskCancelled as TaskCancelled
     from flame.core.base.errors import TaskError as TaskError
     from flame.core.base.errors import TaskFailed as TaskFailed

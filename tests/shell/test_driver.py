@@ -54,6 +54,7 @@ class SlowStore(MemoryStore):
     """As on a disk: commits in the writer's thread, and more comes in meanwhile."""
 
     durability = "power"
+    inline = False
 
     def append(self, rows):
         time.sleep(0.002)

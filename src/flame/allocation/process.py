@@ -28,9 +28,9 @@ from flame.shell.driver import PROBE_EVERY, Driver
 from flame.shell.gate import UNIX
 from flame.shell.listener import MachineServer, Public
 from flame.shell.plane import Handler, Plane
+from flame.store.engines import make_store
 from flame.store.memory import MemoryStore
 from flame.store.port import Row, Store
-from flame.store.sqlite import SqliteStore
 
 log = logging.getLogger("flame.allocator")
 
@@ -80,9 +80,7 @@ class AllocatorProcess(Handler):
     def __init__(self, config: AllocatorConfig) -> None:
         self.config = config
         cluster = config.cluster
-        durable = cluster.durability != "memory"
-        path = cluster.data_dir / "allocator.db"
-        self.store: Store = SqliteStore(path, cluster.durability) if durable else MemoryStore()
+        self.store: Store = make_store(cluster.storage, cluster.data_dir, "allocator", cluster.durability)
         self.reactor = Allocator(
             lambda kind: str(uuid.uuid4()),
             lambda: PREFIX + secrets.token_urlsafe(32),
@@ -93,6 +91,11 @@ class AllocatorProcess(Handler):
         self.loop = asyncio.get_running_loop()
         self.driver = self._make_driver()
         self.stopping = asyncio.Event()
+        self.failure: FlameError | None = None
+        """Why the process ends by itself."""
+        self._covered = 0
+        #: the store cannot write; until it can, nothing is kept
+        self._forgetful = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     def _make_driver(self) -> Driver:
@@ -111,7 +114,7 @@ class AllocatorProcess(Handler):
         for row in self.store.rows(covered):
             self.reactor.handle(Recorded(row.position, decode_row(row)), now)
             last = row.position
-        self.driver.position = last
+        self.driver.position, self._covered = last, covered
         self.reactor.begin(now)
         self.plane.serve(self.config.listener, UNIX)
         remote = await self._serve_machines()
@@ -120,13 +123,16 @@ class AllocatorProcess(Handler):
         self._tasks.add(task)
         await self.stopping.wait()
         task.cancel()
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self.driver.settled(), 2)
+        if self.failure is None:
+            with contextlib.suppress(asyncio.TimeoutError, FlameError):
+                await asyncio.wait_for(self.driver.settled(), 2)
         if remote is not None:
             await remote.stop()
         self.plane.stop()
         self.driver.stop()
         self.store.close()
+        if self.failure is not None:
+            raise self.failure
 
     async def _serve_machines(self) -> MachineServer | None:
         if self.config.public is None:
@@ -140,9 +146,9 @@ class AllocatorProcess(Handler):
     async def _compact_by_itself(self) -> None:
         while True:
             await asyncio.sleep(COMPACT_CHECK)
-            if self.driver.position - self.store.snapshot()[0] > COMPACT_ROWS:
-                with contextlib.suppress(StorageFull):
-                    await self.driver.compact(self.reactor.snapshot())
+            if self.driver.position - self._covered > COMPACT_ROWS and not self._forgetful:
+                with contextlib.suppress(FlameError):
+                    self._covered = await self.driver.compact(self.reactor.snapshot())
 
     def joined(self, peer: Peer, hello: m.Hello, identity: m.Identity | None) -> None:
         self.driver.handle(Joined(peer, hello, identity))
@@ -169,29 +175,46 @@ class AllocatorProcess(Handler):
     def _store_failed(self, error: FlameError) -> None:
         """Placing goes on without its journal; agents and managers know everything that matters. It is written again when it can be."""
         if not isinstance(error, StorageFull):
-            self.stopping.set()
-            raise error
-        task = self.loop.create_task(self._write_again())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            self._give_up(error)
+        elif not self._forgetful:
+            self._forgetful = True
+            task = self.loop.create_task(self._write_again())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _give_up(self, error: FlameError) -> None:
+        log.critical("the store failed: %s", error)
+        self.failure = error
+        self.stopping.set()
 
     async def _write_again(self) -> None:
-        position = self.driver.position
-        self.reactor.book.storage = "storage full: tenants, tokens and cordons cannot be kept"
-        self.driver.stop()
-        forgetful, self.store = self.store, MemoryStore()
-        self.driver = self._make_driver()
-        self.driver.position = position
+        """Ends with a snapshot: what happened meanwhile is in no row."""
+        kept = self.store
+        try:
+            while self._forgetful:
+                self.reactor.book.storage = "storage full: tenants, tokens and cordons cannot be kept"
+                self._use(MemoryStore())
+                await self._until_writable(kept)
+                await self.driver.settled()
+                self._use(kept)
+                with contextlib.suppress(StorageFull):
+                    self._covered = await self.driver.compact(self.reactor.snapshot())
+                    self._forgetful = self.driver.stopped  # a batch failed meanwhile: once more
+        except FlameError as error:
+            self._give_up(error)
+            return
+        self.reactor.book.storage = ""
+
+    async def _until_writable(self, store: Store) -> None:
         while True:
             await asyncio.sleep(PROBE_EVERY)
             with contextlib.suppress(StorageFull):
-                await asyncio.to_thread(forgetful.probe)
-                break
-        await self.driver.settled()
-        self.driver.stop()
-        self.store = forgetful
+                await asyncio.to_thread(store.probe)
+                return
+
+    def _use(self, store: Store) -> None:
         position = self.driver.position
+        self.driver.stop()
+        self.store = store
         self.driver = self._make_driver()
         self.driver.position = position
-        await self.driver.compact(self.reactor.snapshot())
-        self.reactor.book.storage = ""

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from flame.cli import agents, identities, nodes, running
+from flame.cli.backup import backup, restore
 from flame.cli.entry import guard
 from flame.cli.options import DataDir, Endpoint, Voice
 from flame.cli.output import Column, fine_clock, labelled, say_data, say_list, write
@@ -47,6 +48,10 @@ def up(
     data_dir: Annotated[Path | None, typer.Option("--data-dir", help="journals, logs, token (~/.flame/data)")] = None,
     config: Annotated[Path | None, typer.Option("--config", help="flame-cluster.yaml")] = None,
     durability: Annotated[str | None, typer.Option(help="power (survives a power cut) or process")] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(metavar="URL", envvar=running.STORAGE, show_envvar=True, help="postgresql://... for the journals"),
+    ] = None,
     compat_listener: Annotated[
         str | None, typer.Option(metavar="ADDR", help="flame.v1 gRPC without tokens, loopback")
     ] = None,
@@ -68,12 +73,14 @@ def up(
     """Start a cluster here."""
     if durability not in (None, "power", "process", "memory"):
         raise typer.BadParameter("one of power, process, memory", param_hint="--durability")
+    running.hide_storage(storage)
     if port is not None and compat_listener is None:
         compat_listener = f"127.0.0.1:{0 if port == 'auto' else port}"
     settings = running.settings(
         data_dir,
         config,
         durability=durability,
+        storage=storage,
         compat=compat_listener,
         listen=listen,
         advertise=advertise,
@@ -89,6 +96,7 @@ def _say_up(run: dict[str, Any]) -> None:
     lines = [("Cluster", "running"), ("Endpoint", run["endpoint"])]
     lines += [(label, run[key]) for label, key in (("Compat", "compat"), ("Listen", "listen")) if run.get(key)]
     lines += [("Durability", run["durability"]), ("Data", run["data_dir"])]
+    lines += [("Journals", run["storage"])] if run.get("storage") else []
     write(labelled(lines))
     sys.stdout.flush()
 
@@ -193,6 +201,10 @@ def executor(
     from flame.cli.executor import serve
 
     raise typer.Exit(serve((endpoint if data_dir is None else None) or running.find(data_dir).endpoint, session))
+
+
+app.command()(backup)
+app.command()(restore)
 
 
 @app.command()

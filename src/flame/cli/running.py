@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -13,15 +14,18 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 from flame.core.base.errors import BY_CODE, FlameError, NoCluster
 from flame.core.base.quantity import parse_size
-from flame.ops.config import ClusterConfig, load
+from flame.ops.config import ClusterConfig, check_storage, load
 from flame.ops.paths import RunFile, default_file, home
 
 STOP_SECONDS = 15.0
+STORAGE = "FLAME_STORAGE"
+"""The address of a database, for those who do not want its password on a command line. No child gets it in its environment."""
 
 
 def size(text: str | None) -> int | None:
@@ -30,10 +34,26 @@ def size(text: str | None) -> int | None:
 
 def settings(data_dir: Path | None, config: Path | None, **given: Any) -> ClusterConfig:
     """File < command line. Raises InvalidArgument with every mistake of the file."""
+    if given.get("storage"):
+        check_storage(given["storage"])
     base = ClusterConfig(data_dir=(data_dir or home() / "data").absolute())
     if config is not None:
         base = load(config, base)
     return replace(base, **{key: value for key, value in given.items() if value is not None})
+
+
+def hide_storage(url: str | None) -> None:
+    """A password on our command line is read by everybody for as long as we run: start again with the address in the environment."""
+    if url is None or urlsplit(url).password is None or not any(url in word for word in sys.orig_argv):
+        return
+    words = list(sys.orig_argv)
+    for index, word in enumerate(sys.orig_argv):
+        if word == url:
+            words[index - 1 : index + 1] = ["", ""]
+        elif url in word:
+            words[index] = ""
+    sys.stdout.flush()
+    os.execve(sys.executable, [word for word in words if word], os.environ | {STORAGE: url})
 
 
 def find(data_dir: Path | None) -> RunFile:
@@ -61,18 +81,21 @@ def launch(module: str, options: dict[str, Any], detach: bool, say: Callable[[di
     options = options | {"report_fd": tell}
     if not detach:
         options["client_fd"] = alive
-    command = [sys.executable, "-m", module, json.dumps(options)]
     passed = (tell,) if detach else (tell, alive)
     child = subprocess.Popen(
-        command,
+        [sys.executable, "-m", module],
         pass_fds=passed,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        env={key: value for key, value in os.environ.items() if key != STORAGE},
     )
     os.close(tell)
     os.close(alive)
+    assert child.stdin is not None
+    with contextlib.suppress(BrokenPipeError), child.stdin as stdin:
+        stdin.write(json.dumps(options).encode())
     with os.fdopen(report) as lines:
         outcome = json.loads(
             lines.readline() or '{"error": {"code": "internal", "message": "the supervisor died", "hint": ""}}'

@@ -99,5 +99,7 @@ def agent(config: ClusterConfig, zygote: Any, allocators: Any, endpoints: Any, p
     from flame.agent.process import AgentConfig, AgentProcess
 
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    made = AgentConfig(replace(config), allocators, endpoints, python, leave_grace=0.5 if private else 2.0)
+    # It runs other people's code and has no business with the store.
+    ours = replace(config, storage=None)
+    made = AgentConfig(ours, allocators, endpoints, python, leave_grace=0.5 if private else 2.0)
     return AgentProcess(made, zygote)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from flame.agent.joining import allocators
-from flame.cluster.supervisor import Child, Supervisor, preload
+from flame.cluster.supervisor import Child, Supervisor, preload, read_options
 from flame.core.base.errors import FlameError
 from flame.ops.config import ClusterConfig
 from flame.ops.paths import RunFile
@@ -44,9 +43,9 @@ class NodeSupervisor(Supervisor):
         return RunFile(0, where, str(self.config.data_dir), "", pids, node=self.config.node)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """`python -m flame.cluster.node OPTIONS-AS-JSON`: how `flame agent join` starts it."""
-    options = json.loads((argv or sys.argv[1:])[0])
+def main() -> int:
+    """`python -m flame.cluster.node < OPTIONS-AS-JSON`: how `flame agent join` starts it."""
+    options = read_options()
     client, report = options.pop("client_fd", None), options.pop("report_fd", None)
     endpoints = [parse(text) for text in options.pop("endpoints")]
     config = ClusterConfig(
@@ -54,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     supervisor = NodeSupervisor(config, endpoints, client, report)
     name_process("flame-node")
-    preload()
+    preload(config)
     try:
         return supervisor.run()
     except FlameError as error:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from flame.agent import zygote
 from flame.cluster import children
 from flame.cluster.listening import ensure_certificates, listening, loopback, public
-from flame.core.base.errors import DataDirLocked, FlameError, InvalidArgument
+from flame.core.base.errors import BY_CODE, DataDirLocked, Fenced, FlameError, InvalidArgument
 from flame.core.model.access import PREFIX
 from flame.ops.config import ClusterConfig
 from flame.ops.paths import RunFile, default_file, socket_dir, write_private
@@ -32,6 +32,7 @@ from flame.shell.address import Address, listen
 from flame.shell.gate import UNIX, Gate
 from flame.shell.listener import Public
 from flame.store.directory import hold_lock, refuse_network
+from flame.store.pglink import shown
 
 if TYPE_CHECKING:
     from flame.security.oidc import Issuer
@@ -48,6 +49,8 @@ class Child:
     pid: int = 0
     deaths: list[float] = field(default_factory=list)
     ready: bool = False
+    proven: bool = False
+    """It was ready once, in this process or an earlier one."""
 
 
 class Supervisor:
@@ -91,8 +94,6 @@ class Supervisor:
         if self.failure:
             self._say({"error": json.loads(self.failure)})
             found = json.loads(self.failure)
-            from flame.core.base.errors import BY_CODE
-
             raise BY_CODE.get(found["code"], FlameError)(found["message"], hint=found["hint"])
         return 0
 
@@ -242,14 +243,19 @@ class Supervisor:
         for line in lines:
             note = json.loads(line)
             if "failed" in note:
-                child = self.children[note["by"]]
-                if not child.ready:  # it cannot even start: trying again would not help
+                if self._is_final(self.children[note["by"]], json.loads(note["failed"])["code"]):
                     self.failure, self.stopping = note["failed"], True
                 continue
-            self.children[note["ready"]].ready = True
+            self.children[note["ready"]].ready = self.children[note["ready"]].proven = True
             self.epoch = note.get("epoch", self.epoch)
             self.compat = note.get("compat") or self.compat
             self._write_run()
+
+    def _is_final(self, child: Child, code: str) -> bool:
+        """Would it help to start it again? Not when it never could, nor against another cluster that took the store."""
+        if code == Fenced.code:
+            return True
+        return not child.ready and not (child.proven and BY_CODE.get(code, FlameError).retryable)
 
     def _reap(self) -> None:
         while True:
@@ -315,7 +321,7 @@ class Supervisor:
     def _run_file(self, pids: dict[str, int]) -> RunFile:
         return RunFile(
             self.epoch, str(self.endpoint), str(self.config.data_dir), str(self.token_file), pids, self.compat, self.tcp,
-            durability=self.config.durability,
+            durability=self.config.durability, storage=shown(self.config.storage) if self.config.storage else None,
         )  # fmt: skip
 
     def _say(self, what: dict[str, Any]) -> None:
@@ -349,19 +355,32 @@ def release() -> str:
     return __version__
 
 
-def preload() -> None:
+def preload(config: ClusterConfig) -> None:
     """Import what the children need, once."""
     import flame.allocation.process
     import flame.manager.process  # noqa: F401
 
     with contextlib.suppress(ImportError):
         import uvloop  # noqa: F401
+    if config.storage is not None:
+        with contextlib.suppress(ImportError):
+            import asyncpg  # noqa: F401
     zygote.preload()
 
 
-def main(argv: list[str] | None = None) -> int:
-    """`python -m flame.cluster.supervisor OPTIONS-AS-JSON`: how `up --detach` and private clusters start it."""
-    options = json.loads((argv or sys.argv[1:])[0])
+def read_options() -> dict[str, Any]:
+    """What the command that starts a supervisor writes to its standard input. Not by argument: everybody may read those, and options may
+    hold a password."""
+    options: dict[str, Any] = json.load(sys.stdin)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    return options
+
+
+def main() -> int:
+    """`python -m flame.cluster.supervisor < OPTIONS-AS-JSON`: how `up --detach` and private clusters start it."""
+    options = read_options()
     client, report = options.pop("client_fd", None), options.pop("report_fd", None)
     config = ClusterConfig(
         **(
@@ -371,7 +390,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     supervisor = Supervisor(config, client, report)
     name_process("flame")
-    preload()
+    preload(config)
     try:
         return supervisor.run()
     except FlameError as error:

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from flame.core.base.errors import FlameError, ProtocolError, StorageCorrupt, StorageFull
+from flame.core.base.errors import FlameError, ProtocolError, StorageCorrupt, StorageFull, StorageUnreachable
 from flame.core.model import messages as m
 from flame.core.model.access import LOCAL
 from flame.core.model.reactor import (
@@ -48,9 +48,8 @@ from flame.shell.driver import PROBE_EVERY, Clock, Driver, retryable
 from flame.shell.gate import Gate
 from flame.shell.listener import Public
 from flame.shell.plane import Dialler, Handler, Plane
-from flame.store.memory import MemoryStore
-from flame.store.port import Row, Store
-from flame.store.sqlite import SqliteStore
+from flame.store.engines import make_store
+from flame.store.port import Row
 
 log = logging.getLogger("flame.manager")
 
@@ -96,18 +95,13 @@ def decode_row(row: Row) -> r.Record:
         raise StorageCorrupt(f"row {row.position} cannot be read: {error}") from None
 
 
-def make_store(cluster: ClusterConfig) -> Store:
-    if cluster.durability == "memory":
-        return MemoryStore()
-    return SqliteStore(cluster.data_dir / "sessions.db", cluster.durability)
-
-
 class ManagerProcess(Handler):
     """Owns everything above; `run` returns when it is told to stop."""
 
     def __init__(self, config: ManagerConfig) -> None:
         self.config = config
-        self.store = make_store(config.cluster)
+        cluster = config.cluster
+        self.store = make_store(cluster.storage, cluster.data_dir, "sessions-0", cluster.durability)
         self.plane = Plane(self, first=1000)
         self.loop = asyncio.get_running_loop()
         self.clock = Clock()
@@ -118,9 +112,11 @@ class ManagerProcess(Handler):
         self.stopping = asyncio.Event()
         self.sealed = False
         self._servers: list[Any] = []
+        self.failure: FlameError | None = None
+        """Why the process ends by itself; its supervisor decides what to do about it."""
         self.reactor: Sessions
         self.driver: Driver
-        self._control_rows = 0
+        self._recovery = 0
         self._trimming = False
         self._covered = 0
         self._gone: list[tuple[str, int]] = []
@@ -147,6 +143,8 @@ class ManagerProcess(Handler):
         self._spawn(self._compact_by_itself())
         await self.stopping.wait()
         await self._stop()
+        if self.failure is not None:
+            raise self.failure
 
     async def _serve_grpc(self) -> str | None:
         """After the plane: loading grpc takes longer than everything before. Returns where the compat listener is."""
@@ -182,8 +180,9 @@ class ManagerProcess(Handler):
     async def _stop(self) -> None:
         for server in self._servers:
             await server.stop()
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self.driver.settled(), 5)
+        if self.failure is None:
+            with contextlib.suppress(asyncio.TimeoutError, FlameError):
+                await asyncio.wait_for(self.driver.settled(), 5)
         self.allocator.stop()
         self.plane.stop()
         self.driver.stop()
@@ -262,7 +261,9 @@ class ManagerProcess(Handler):
         if self.sealed and type(message) not in READS:
             full = self.reactor.core.storage
             self._send(
-                Send(peer, m.Failure("storage_full", full, "free some space; the engine goes on by itself"), request, 0)
+                Send(
+                    peer, m.Failure("storage_full", full, "the engine goes on by itself when it can write"), request, 0
+                )
             )
             return
         self.driver.handle(Received(peer, request, message))
@@ -319,7 +320,14 @@ class ManagerProcess(Handler):
             await driver.settled()
         except FlameError:
             return  # the reactor that asked is gone with its memory
-        rows = await asyncio.to_thread(self.store.read, effect.positions)
+        while True:
+            try:
+                rows = await asyncio.to_thread(self.store.read, effect.positions)
+                break
+            except StorageUnreachable:
+                await asyncio.sleep(PROBE_EVERY)
+            if driver is not self.driver:
+                return
         if driver is self.driver:
             driver.handle(Fetched(effect.token, tuple(decode_row(row) for row in rows)))
 
@@ -364,32 +372,54 @@ class ManagerProcess(Handler):
     def _store_failed(self, error: FlameError) -> None:
         """Drop the memory, read it again; answer only reads until a probe can write. What else goes wrong there ends the process."""
         if not retryable(error):
-            log.critical("the store failed: %s", error)
-            self.stopping.set()
-            raise error
-        self.loop.call_soon(self._reload, error)
+            self._give_up(error)
+            return
+        self.sealed = True
+        kind = "unreachable" if isinstance(error, StorageUnreachable) else "full"
+        said = f"storage {kind}: {error.message}" if isinstance(error, StorageFull) else error.message
+        self.reactor.core.storage = said
+        self._recovery += 1
+        self._spawn(self._recover(said, self._recovery))
 
-    def _reload(self, error: FlameError) -> None:
-        old = self.driver
-        self.plane.drop_all()
-        self.desk.drop()
+    def _give_up(self, error: FlameError) -> None:
+        log.critical("the store failed: %s", error)
+        self.failure = error
+        self.stopping.set()
+
+    async def _recover(self, said: str, turn: int) -> None:
+        """`turn`: a failure that comes meanwhile begins another recovery and ends this one."""
         self.allocator.stop()
-        old.stop()
+        self.driver.stop()
         self._gone.clear()
-        self._load()
+        while True:
+            self.plane.drop_all()
+            self.desk.drop()
+            try:
+                await asyncio.to_thread(self.store.read, ())  # is it there at all?
+                if turn != self._recovery:
+                    return
+                self.plane.drop_all()  # who came meanwhile was not heard
+                self.desk.drop()
+                self._load()
+                break
+            except FlameError as error:
+                if not retryable(error):
+                    self._give_up(error)
+                    return
+            await asyncio.sleep(PROBE_EVERY)
         core = self.reactor.core
         core.epoch, core.history = self.epoch, self.history
-        self.sealed = True
-        said = f"storage full: {error.message}" if isinstance(error, StorageFull) else error.message
         self.driver.handle(StorageChanged(said))
-        self._spawn(self._probe())
-
-    async def _probe(self) -> None:
         while self.sealed:
             await asyncio.sleep(PROBE_EVERY)
-            with contextlib.suppress(StorageFull):
+            try:
                 await asyncio.to_thread(self.store.probe)
-                self.sealed = False
+                self.sealed = turn != self._recovery
+            except FlameError as error:
+                if not retryable(error):
+                    self._give_up(error)
+            if turn != self._recovery or self.failure is not None:
+                return
         log.warning("the store can write again")
         self.driver.handle(StorageChanged("ok"))
         self._begin(self.epoch, self.history)

@@ -21,6 +21,8 @@ class ClusterConfig:
     """A label."""
     durability: str = "power"
     """`power` survives a power cut (one fsync a batch), `process` any process death, `memory` nothing."""
+    storage: str | None = field(default=None, repr=False)
+    """postgresql://... of the journals; None: SQLite in `data_dir`. It may hold a password."""
     listen: str | None = None
     """host:port beyond the unix sockets, which wants a token; None: unix sockets only. Loopback is plain TCP; beyond it, and with
     `tls://` in front, it is TLS, at this port and the two behind it."""
@@ -79,6 +81,13 @@ def _issuer(value: object) -> dict[str, str]:
     return {key: str(text) for key, text in value.items()}
 
 
+def check_storage(url: str) -> str:
+    """The address itself. Raises InvalidArgument for one that names no engine; it may hold a password, and is not repeated."""
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise InvalidArgument("storage is no address of a database", hint="postgresql://USER@HOST/DATABASE")
+    return url
+
+
 #: yaml key of `cluster:` -> (field, converter)
 _KEYS: dict[str, tuple[str, Any]] = {
     "name": ("name", str),
@@ -90,6 +99,7 @@ _KEYS: dict[str, tuple[str, Any]] = {
     "issuer": ("issuer", _issuer),
     "compat_listener": ("compat", str),
     "durability": ("durability", str),
+    "storage": ("storage", lambda v: check_storage(str(v))),
     "cpus": ("cpus", float),
     "memory": ("memory", parse_size),
     "gpus": ("gpus", int),

@@ -67,6 +67,8 @@ class RunFile:
     durability: str = "power"
     node: str | None = None
     """Of a directory that holds a joined node and no control plane."""
+    storage: str | None = None
+    """Where the journals are if not in `data_dir`, without a password."""
     version: int = RUN_VERSION
 
     def write(self, path: Path) -> None:

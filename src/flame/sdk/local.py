@@ -50,16 +50,20 @@ class PrivateCluster:
         source = str(Path(__file__).resolve().parents[2])
         environment["PYTHONPATH"] = os.pathsep.join([source, *filter(None, [environment.get("PYTHONPATH")])])
         null = os.open(os.devnull, os.O_RDWR)
+        read, write = os.pipe()
         try:
             self.pid = os.posix_spawn(
                 sys.executable,
-                [sys.executable, "-X", "frozen_modules=on", "-m", "flame.cluster.supervisor", json.dumps(options)],
+                [sys.executable, "-X", "frozen_modules=on", "-m", "flame.cluster.supervisor"],
                 environment,
-                file_actions=[(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, null, 1)],
+                file_actions=[(os.POSIX_SPAWN_DUP2, read, 0), (os.POSIX_SPAWN_DUP2, null, 1)],
                 setsid=True,
             )
         finally:
             os.close(null)
+            os.close(read)
+            with contextlib.suppress(BrokenPipeError), os.fdopen(write, "w") as stdin:
+                stdin.write(json.dumps(options))  # not by argument: everybody may read those
             os.set_inheritable(self._client_r, False)
             os.set_inheritable(self._report_w, False)
 

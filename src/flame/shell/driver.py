@@ -21,7 +21,7 @@ from flame.store.port import Row, Store
 log = logging.getLogger("flame.driver")
 
 INLINE_BYTES = 64 * 1024
-"""Under `process` durability a batch up to this size is committed in the loop: cheaper than a thread switch."""
+"""A batch up to this size is committed in the loop where the store is quicker than a thread switch (SQLite under `process`)."""
 LAZY_COMMIT = 0.001
 """Seconds after which a batch is committed that nobody waits for: the submit and the result of a lone short task share one commit."""
 PROBE_EVERY = 0.25
@@ -174,7 +174,7 @@ class Driver:
             self._busy = False
             return
         self._urgent = False
-        if self.store.durability != "power" and self._open.bytes < INLINE_BYTES:
+        if self.store.inline and self._open.bytes < INLINE_BYTES:
             batch = self._take()
             self._finish(batch, self._append(batch))
             return
@@ -262,6 +262,10 @@ class Driver:
     @property
     def uncommitted(self) -> bool:
         return bool(self._open.rows) or self._flying is not None
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopped
 
     def stop(self) -> None:
         """No more events; the writer thread ends after the batch it has."""

@@ -10,6 +10,7 @@ from flame.store.port import Opened, Row
 
 class MemoryStore:
     durability = "memory"
+    inline = True
 
     def __init__(self) -> None:
         self.journal: dict[int, Row] = {}

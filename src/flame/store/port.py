@@ -43,6 +43,8 @@ class Store(Protocol):
 
     durability: str
     """memory, process or power."""
+    inline: bool
+    """Is a small commit cheaper than a thread switch? Then it may happen in the caller's event loop."""
 
     def open(self, new_history: str) -> Opened:
         """Take the store: raises DataDirLocked, StorageRefused, StorageCorrupt. Raises the epoch. `new_history` becomes the history id of

@@ -18,7 +18,7 @@ from flame.core.base.errors import DataDirLocked, Fenced, StorageCorrupt, Storag
 from flame.store.directory import boot_id, hold_lock, refuse_network
 from flame.store.port import FORMAT, Opened, Row
 
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS journal (
     position INTEGER PRIMARY KEY, session TEXT NOT NULL, version INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL);
@@ -39,6 +39,7 @@ class SqliteStore:
         if durability not in ("process", "power"):
             raise StorageRefused(f"durability {durability!r}; one of process, power")
         self.path, self.durability = path, durability
+        self.inline = durability == "process"
         self._lock: int | None = None
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
@@ -73,7 +74,7 @@ class SqliteStore:
 
     def _open(self, new_history: str) -> Opened:
         self._writer = self._connect()
-        self._writer.executescript(_SCHEMA)
+        self._writer.executescript(SCHEMA)
         meta = dict(self._writer.execute("SELECT key, value FROM meta"))
         if int(meta.get("format", FORMAT)) != FORMAT:
             raise StorageRefused(
@@ -92,6 +93,7 @@ class SqliteStore:
         self._writer.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", now.items())
         self._writer.execute("COMMIT")
         self._reader, self._checker = self._connect(), self._connect()
+        self._checker.execute("PRAGMA busy_timeout = 0")  # a long reader (a backup) must not hold up a batch
         self._keep_reserve()
         return Opened(self._epoch, history, lost)
 
@@ -120,6 +122,7 @@ class SqliteStore:
         if self._writer is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._writer.execute("INSERT OR REPLACE INTO meta VALUES ('clean', '1')")
+                self._writer.execute("PRAGMA busy_timeout = 100")
                 self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         for connection in (self._checker, self._writer, self._reader):
             if connection is not None:
@@ -246,9 +249,14 @@ class SqliteStore:
         writer = self._writer
         assert writer is not None, "open first"
         try:
+            writer.execute("BEGIN IMMEDIATE")
+            self._fence(writer)
             writer.execute("INSERT OR REPLACE INTO meta VALUES ('probe', hex(randomblob(65536)))")
-        except sqlite3.DatabaseError as error:
-            raise self._translate(error) from error
+            writer.execute("COMMIT")
+        except (sqlite3.DatabaseError, Fenced) as error:
+            with contextlib.suppress(sqlite3.Error):
+                writer.execute("ROLLBACK")
+            raise (self._translate(error) if isinstance(error, sqlite3.Error) else error) from error
         with contextlib.suppress(sqlite3.Error):
             writer.execute("DELETE FROM meta WHERE key = 'probe'")
         self._keep_reserve()

@@ -58,6 +58,7 @@ TABLE: dict[str, Edge] = {
     "permission_denied": Edge(Grpc.PERMISSION_DENIED, 403, 77),
     "exhausted": Edge(Grpc.RESOURCE_EXHAUSTED, 429, 75),
     "storage_full": Edge(Grpc.RESOURCE_EXHAUSTED, 507, 75),
+    "storage_unreachable": Edge(Grpc.UNAVAILABLE, 503, 75),
     "storage_corrupt": Edge(Grpc.DATA_LOSS, 500, 74),
     "storage_refused": Edge(Grpc.INTERNAL, 500, 74),
     "fenced": Edge(Grpc.ABORTED, 503, 75),

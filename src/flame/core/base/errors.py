@@ -15,6 +15,7 @@
     ├── Unauthenticated · PermissionDenied
     ├── Exhausted (retryable) not enough free capacity
     ├── StorageFull (retryable) · StorageCorrupt · StorageRefused · Fenced
+    │   └── StorageUnreachable  its server is away, and whether the last commit happened is not known
     ├── Unavailable (retryable) · NoCluster · ProtocolError · VersionMismatch
     ├── HistoryLost           a power cut under `process` durability
     ├── WouldBlock · ClientForked
@@ -152,6 +153,12 @@ class StorageFull(FlameError):
     """The store cannot write; nothing new is acknowledged until it can."""
 
     code, retryable = "storage_full", True
+
+
+class StorageUnreachable(StorageFull):
+    """The server of the store cannot be reached."""
+
+    code = "storage_unreachable"
 
 
 class StorageCorrupt(FlameError):
