@@ -31,13 +31,14 @@ from flame.core.model.states import ResultCode
 from flame.core.peers.executor import LONG_TASK, ExecutorPeer
 from flame.sdk import current
 from flame.sdk.service import FlameService, SessionContext, TaskContext
-from flame.shell.address import connect, parse
+from flame.shell.address import connect, parse_all
 from flame.wire.codec import Deframer, decode, frame
 
 log = logging.getLogger("flame.executor")
 
 FLUSH_SECONDS = 0.002
 """Results of short tasks leave together after this long, or when there is nothing left to run."""
+STANDBY_PAUSE = 0.05
 RECONNECT_SECONDS = 30.0
 """How long an executor looks for its manager before it gives up."""
 _READ = 1 << 18
@@ -67,7 +68,10 @@ class Executor:
 
     def __init__(self, launch: Launch, page: Page, load: Callable[[m.Enter], FlameService]) -> None:
         self.peer = ExecutorPeer(launch.id, launch.token, launch.session, launch.python)
-        self.address = parse(launch.address)
+        self.addresses = parse_all(launch.address)
+        self._next = 0
+        #: since when it has no manager, 0: it has one
+        self._lost_at = 0.0
         self.page, self._load = page, load
         self.service: FlameService | None = None
         self.context: SessionContext | None = None
@@ -90,23 +94,21 @@ class Executor:
 
     def connect(self) -> bool:
         """Say hello on a new connection. False when nobody was there for RECONNECT_SECONDS."""
-        deadline, pause = time.monotonic() + RECONNECT_SECONDS, 0.005
-        while True:
-            try:
-                self.sock = connect(self.address, timeout=5)
-                self.deframer = Deframer()
-                self.sock.sendall(frame(self.peer.hello()))
-                return True
-            except OSError:
-                if time.monotonic() > deadline:
-                    return False
-                time.sleep(pause)
-                pause = min(pause * 1.5, 0.1)
+        self._lost_at = self._lost_at or time.monotonic()
+        deadline, pause = self._lost_at + RECONNECT_SECONDS, 0.005
+        while not self._reconnect_once():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.1)
+        return True
 
     def _dropped(self) -> None:
         if self.sock is not None:
             self.sock.close()
             self.sock = None
+            self._next += 1
+            self._lost_at = self._lost_at or time.monotonic()
             self.peer.lost()
 
     def send(self) -> None:
@@ -137,11 +139,17 @@ class Executor:
             if request:
                 self._answers[request] = message
                 continue
+            if type(message) is m.Failure and BY_CODE.get(message.code, FlameError).retryable:
+                self._dropped()  # it stands by, or cannot tell yet: the next address, or later
+                time.sleep(STANDBY_PAUSE)
+                return False
             if type(message) is m.Failure:
                 log.error("the session manager refused this executor: %s", message.message)
                 self.peer.leaving = True
                 continue
             self.peer.receive(message)
+            if type(message) is m.Welcome:
+                self._lost_at = 0.0
             if type(message) is m.Welcome and self.entered_told is not None and not self.peer.entered:
                 self.peer.out.append(self.entered_told)
         return True
@@ -162,7 +170,7 @@ class Executor:
 
     def _connected(self) -> bool:
         if self.sock is None and not self.connect():
-            log.error("the session manager at %s is gone", self.address)
+            log.error("the session manager at %s is gone", ", ".join(map(str, self.addresses)))
             return False
         return True
 
@@ -350,13 +358,16 @@ class Executor:
                     self.read(0)
 
     def _reconnect_once(self) -> bool:
+        """The next of the addresses; True once our hello is on its way."""
+        address = self.addresses[self._next % len(self.addresses)]
         try:
-            self.sock = connect(self.address, timeout=5)
+            self.sock = connect(address, timeout=5)
             self.deframer = Deframer()
             self.sock.sendall(frame(self.peer.hello()))
             return True
         except OSError:
             self.sock = None
+            self._next += 1
             return False
 
     def say(self, message: m.Message) -> None:

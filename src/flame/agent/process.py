@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ from flame.shell.driver import Clock
 from flame.shell.plane import Dialler
 
 if TYPE_CHECKING:
-    from flame.agent.relay import Relay
+    from flame.agent.relay import Relays
     from flame.shell.carrier import Remote
 
 log = logging.getLogger("flame.agent")
@@ -49,7 +50,7 @@ RENEW_CHECK = 3600.0
 @dataclass
 class AgentConfig:
     cluster: ClusterConfig
-    allocators: tuple[Address, ...]
+    allocators: Sequence[Address] | Callable[[], Awaitable[Sequence[Address]]]
     endpoints: tuple[Address, ...] = ()
     """Of a node on another machine: where clients reach the cluster. Its certificate is in `DIR/certs`."""
     python: str = ""
@@ -63,8 +64,8 @@ class AgentProcess:
     def __init__(self, config: AgentConfig, zygote: socket.socket) -> None:
         self.config, self.zygote = config, zygote
         self.node = this_node(config.cluster)
-        self.relay = self._make_relay()
-        if self.relay is not None:
+        self.relays = self._make_relays()
+        if config.endpoints:
             self.node = msgspec.structs.replace(self.node, grace=REJOIN_GRACE)
         self.peer = AgentPeer([self.node])
         self.loop = asyncio.get_running_loop()
@@ -79,14 +80,13 @@ class AgentProcess:
         self._timer: asyncio.TimerHandle | None = None
         self._renewing: asyncio.Task[None] | None = None
 
-    def _make_relay(self) -> Relay | None:
-        if not self.config.endpoints:
+    def _make_relays(self) -> Relays | None:
+        certs = self.config.cluster.data_dir / "certs"
+        if not (certs / IDENTITY).exists():
             return None
-        from flame.agent.relay import Relay
+        from flame.agent.relay import Relays
 
-        data_dir = self.config.cluster.data_dir
-        at = Address(path=str(socket_dir(data_dir) / "plane.sock"))
-        return Relay(at, data_dir / "certs" / CA, data_dir / "certs" / IDENTITY)
+        return Relays(socket_dir(self.config.cluster.data_dir), certs / CA, certs / IDENTITY)
 
     def _remote(self, address: Address) -> Remote:
         """A new channel for every attempt: a changed certificate counts at once."""
@@ -101,9 +101,8 @@ class AgentProcess:
         self.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.zygote.setblocking(False)
         self.loop.add_reader(self.zygote.fileno(), self._from_zygote)
-        if self.relay is not None:
-            self.relay.start()
-            self._renewing = self.loop.create_task(self._renew_by_itself(self.relay))
+        if self.relays is not None and self.config.endpoints:
+            self._renewing = self.loop.create_task(self._renew_by_itself(self.relays))
         self.dialler.start()
         await self.stopping.wait()
         await self._stop()
@@ -120,12 +119,12 @@ class AgentProcess:
         self.dialler.stop()
         if self._renewing is not None:
             self._renewing.cancel()
-        if self.relay is not None:
-            self.relay.stop()
+        if self.relays is not None:
+            self.relays.stop()
         self.zygote.close()
         shutil.rmtree(self.work, ignore_errors=True)
 
-    async def _renew_by_itself(self, relay: Relay) -> None:
+    async def _renew_by_itself(self, relays: Relays) -> None:
         """Long before the certificate ends; a failed attempt is tried again at the next look."""
         from flame.agent import joining
 
@@ -134,7 +133,7 @@ class AgentProcess:
             if await asyncio.to_thread(joining.due, certs, time.time()):
                 try:
                     await asyncio.to_thread(joining.renew, self.config.endpoints, self.node.name, certs, ())
-                    await relay.renew()
+                    relays.renew()
                     log.info("the certificate of node %s was renewed", self.node.name)
                 except FlameError as error:
                     log.warning("the certificate of node %s was not renewed: %s", self.node.name, error)
@@ -186,12 +185,13 @@ class AgentProcess:
             self._go()
 
     def _address(self, order: m.StartPlacement) -> str:
-        """Where this node's executors connect: the manager's own socket on its machine, ours elsewhere."""
+        """Where executors may find their session manager: on its sockets when it is on this machine, else through our relay."""
         addresses = parse_all(order.address)
-        if self.relay is None:
-            return str(next((address for address in addresses if address.path), addresses[0]))
-        self.relay.lead(addresses)
-        return str(self.relay.at)
+        found = [str(address) for address in addresses if address.path and not self.config.endpoints]
+        away = tuple(address for address in addresses if address.tls)
+        if away and self.relays is not None:
+            found.append(str(self.relays.to(away)))
+        return ",".join(found or map(str, addresses))
 
     def _order(self, order: m.StartPlacement, directory: Path) -> Order:
         address = self._address(order)

@@ -1,14 +1,17 @@
-"""The way of this node's executors to a session manager on another machine.
+"""The way of this node's executors to session managers on other machines.
 
-Executors speak unix sockets only: it keeps them small, and gRPC away from processes that fork. The agent listens for them and joins every
-connection to a gRPC stream of its own, all on one TLS channel. What they are allowed to say, the session manager decides by their tokens.
+Executors speak unix sockets only: it keeps them small, and gRPC away from processes that fork. The agent listens for them and joins
+every connection to a gRPC stream of its own, all to one manager on one TLS channel. What executors are allowed to say, the session
+manager decides by their tokens.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +23,42 @@ from flame.shell.stream import Stream
 log = logging.getLogger("flame.relay")
 
 
-class Relay:
-    """`at`: the unix socket it listens on. Where to, the orders of the allocator say (`lead`): a standby that took over is found so."""
+class Relays:
+    """One for every session manager that placements on this node serve, made when first needed."""
 
-    def __init__(self, at: Address, ca: Path, identity: Path) -> None:
-        self.at, self._ca, self._identity = at, ca, identity
+    def __init__(self, directory: Path, ca: Path, identity: Path) -> None:
+        """directory: for the sockets."""
+        self._directory, self._ca, self._identity = directory, ca, identity
+        self._relays: dict[tuple[Address, ...], Relay] = {}
+
+    def to(self, addresses: Sequence[Address]) -> Address:
+        """The socket that leads to the manager at these addresses."""
+        key = tuple(addresses)
+        relay = self._relays.get(key)
+        if relay is None:
+            name = hashlib.sha256(",".join(map(str, key)).encode()).hexdigest()[:8]
+            at = Address(path=str(self._directory / f"relay-{name}.sock"))
+            relay = self._relays[key] = Relay(at, key, self._ca, self._identity)
+            relay.start()
+        return relay.at
+
+    def renew(self) -> None:
+        """The certificate has changed: new connections show the new one."""
+        for relay in self._relays.values():
+            relay.renew()
+
+    def stop(self) -> None:
+        for relay in self._relays.values():
+            relay.stop()
+
+
+class Relay:
+    """`at`: the unix socket it listens on; `to`: where the manager is, tried in order."""
+
+    def __init__(self, at: Address, to: Sequence[Address], ca: Path, identity: Path) -> None:
+        self.at, self._to, self._ca, self._identity = at, to, ca, identity
         self._remotes: list[Remote] = []
+        self.renew()
         self._sock: socket.socket | None = None
         self._pairs: set[tuple[Stream, Carrier]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -35,15 +68,8 @@ class Relay:
         self._sock = listen(self.at)
         asyncio.get_running_loop().add_reader(self._sock.fileno(), self._accept)
 
-    def lead(self, addresses: tuple[Address, ...]) -> None:
-        """Where the session manager is from now on; connections that stand go on."""
-        wanted = [address for address in addresses if address.tls]
-        if wanted and wanted != [remote.address for remote in self._remotes]:
-            self._remotes = [Remote(address, self._ca, self._identity) for address in wanted]
-
-    async def renew(self) -> None:
-        """The certificate has changed: new connections show the new one."""
-        self._remotes = [Remote(remote.address, self._ca, self._identity) for remote in self._remotes]
+    def renew(self) -> None:
+        self._remotes = [Remote(address, self._ca, self._identity) for address in self._to]
 
     def _accept(self) -> None:
         assert self._sock is not None
@@ -80,5 +106,6 @@ class Relay:
         if self._sock is not None:
             asyncio.get_running_loop().remove_reader(self._sock.fileno())
             self._sock.close()
+            Path(self.at.path).unlink(missing_ok=True)
         for stream, _ in list(self._pairs):
             stream.close()

@@ -24,9 +24,10 @@ from flame.core.model.reactor import Choked, Effect, Event, Joined, Lost, Peer, 
 from flame.core.scheduler.plugins import make_policy
 from flame.core.scheduler.settings import SchedulingSettings
 from flame.ops.config import ClusterConfig
+from flame.shell.candidacy import Candidacy
 from flame.shell.driver import PROBE_EVERY, Driver
 from flame.shell.gate import UNIX
-from flame.shell.listener import MachineServer, Public
+from flame.shell.listener import AGENTS, MachineServer, Public
 from flame.shell.plane import Handler, Plane
 from flame.store.engines import make_store
 from flame.store.memory import MemoryStore
@@ -44,6 +45,12 @@ class AllocatorConfig:
     listener: socket.socket
     public: Public | None = None
     """How it listens beyond this machine."""
+    address: str = ""
+    """Its unix socket."""
+    may_wait: bool = False
+    """Stand by while another process leads, instead of giving up."""
+    waits: Callable[[], None] = lambda: None
+    """Called when it stands by."""
     ready: Callable[[int], None] = lambda epoch: None
 
 
@@ -93,6 +100,7 @@ class AllocatorProcess(Handler):
         self.stopping = asyncio.Event()
         self.failure: FlameError | None = None
         """Why the process ends by itself."""
+        self._candidacy: Candidacy | None = None
         self._covered = 0
         #: the store cannot write; until it can, nothing is kept
         self._forgetful = False
@@ -104,7 +112,19 @@ class AllocatorProcess(Handler):
             failed=self._store_failed, loop=self.loop,
         )  # fmt: skip
 
+    async def _lead(self) -> None:
+        """With a shared database only one allocator goes on; the others wait here."""
+        config = self.config
+        if config.cluster.storage is None:
+            return
+        reached = [config.address]
+        if config.public is not None:
+            reached.append(str(config.public.advertised(AGENTS)))
+        self._candidacy = Candidacy(config.cluster.storage, "allocator", reached, self._give_up)
+        await self._candidacy.run([(config.listener, UNIX)], config.may_wait, config.waits)
+
     async def run(self) -> None:
+        await self._lead()
         opened = self.store.open(secrets.token_hex(8))
         covered, snapshot = self.store.snapshot()
         now = self.driver.clock()
@@ -131,14 +151,14 @@ class AllocatorProcess(Handler):
         self.plane.stop()
         self.driver.stop()
         self.store.close()
+        if self._candidacy is not None:
+            await self._candidacy.stop()
         if self.failure is not None:
             raise self.failure
 
     async def _serve_machines(self) -> MachineServer | None:
         if self.config.public is None:
             return None
-        from flame.shell.listener import AGENTS
-
         server = MachineServer(self.plane, ("agent", "manager"))
         await server.start(self.config.public.bound(AGENTS), self.config.public.credentials(require_client=True))
         return server

@@ -61,6 +61,10 @@ def up(
             metavar="ADDR", help="HOST[:PORT] for clients and nodes elsewhere: TLS and tokens (loopback: TCP)"
         ),
     ] = None,
+    standby: Annotated[bool, typer.Option(help="with --storage: wait while another cluster leads")] = False,
+    managers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="session managers; sessions are divided among them")
+    ] = None,
     advertise: Annotated[str | None, typer.Option(metavar="NAME", help="what others call this machine")] = None,
     cpus: Annotated[float | None, typer.Option(min=0.001, help="slots of this node (at least 4, or its cores)")] = None,
     memory: Annotated[str | None, typer.Option(help="for executors, such as 8g (all)")] = None,
@@ -84,6 +88,8 @@ def up(
         compat=compat_listener,
         listen=listen,
         advertise=advertise,
+        managers=managers,
+        standby=standby or None,
         cpus=cpus,
         memory=running.size(memory),
         gpus=gpus,
@@ -96,6 +102,7 @@ def _say_up(run: dict[str, Any]) -> None:
     lines = [("Cluster", "running"), ("Endpoint", run["endpoint"])]
     lines += [(label, run[key]) for label, key in (("Compat", "compat"), ("Listen", "listen")) if run.get(key)]
     lines += [("Durability", run["durability"]), ("Data", run["data_dir"])]
+    lines += [("Role", "stands by")] if run.get("standby") else []
     lines += [("Journals", run["storage"])] if run.get("storage") else []
     write(labelled(lines))
     sys.stdout.flush()

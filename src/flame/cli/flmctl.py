@@ -138,7 +138,7 @@ def _view_session(client: Any, id: str, no: int | None, voice: str) -> None:
     from flame.sdk.session import Session
 
     info = client.get_session(id)
-    handle = Session(client.link, info, owned=False)  # closed ones can be read, too
+    handle = Session(client.links.of(info.id), info, owned=False)  # closed ones can be read, too
     if no is not None:
         task = records.task(handle.get_task(no))
         _say(task, lambda record: views.say_task(record, info.spec.application), voice)

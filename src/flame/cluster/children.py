@@ -83,10 +83,10 @@ def _run(make: Callable[[], Process]) -> int:
     return 0
 
 
-def allocator(config: ClusterConfig, listener: Any, public: Any, ready: Callable[[int], None]) -> Process:
+def allocator(config: ClusterConfig, **more: Any) -> Process:
     from flame.allocation.process import AllocatorConfig, AllocatorProcess
 
-    return AllocatorProcess(AllocatorConfig(config, listener, public, ready))
+    return AllocatorProcess(AllocatorConfig(config, **more))
 
 
 def manager(config: ClusterConfig, **more: Any) -> Process:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from flame.core.base.errors import BY_CODE, FlameError, InvalidArgument, PortTaken
 from flame.ops.config import ClusterConfig
+from flame.ops.paths import write_private
 from flame.shell.address import Address, parse
-from flame.shell.listener import AGENTS, SERVER, Public
+from flame.shell.listener import PORTS, SERVER, Public
 
 DEFAULT_PORT = 8080
 ANY = ("0.0.0.0", "::", "*")
@@ -53,19 +54,20 @@ def public(config: ClusterConfig, address: Address) -> Public:
     """How to listen by TLS: with ports that are free, and certificates that are there. Raises PortTaken, InvalidArgument."""
     name = config.advertise or (socket.gethostname() if address.host in ANY else address.host)
     certs = config.data_dir / "certs"
-    ensure_certificates(certs, [name, address.host] if address.host not in ANY else [name, *own_addresses()])
-    return Public(address.host, name, address.port or _free_ports(address.host), certs)
+    hosts = [name, address.host] if address.host not in ANY else [name, *own_addresses()]
+    ensure_certificates(certs, hosts, config.node)
+    return Public(address.host, name, address.port or _free_ports(address.host, PORTS * config.managers), certs)
 
 
-def _free_ports(host: str) -> int:
-    """The first of neighbouring ports that are all free now."""
+def _free_ports(host: str, count: int) -> int:
+    """The first of `count` neighbouring ports that are all free now."""
     for _ in range(_TRIES):
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as first:
             first.bind((host, 0))
             port = int(first.getsockname()[1])
-            if port + AGENTS < 65536 and all(_is_free(host, port + offset) for offset in range(1, AGENTS + 1)):
+            if port + count <= 65536 and all(_is_free(host, port + offset) for offset in range(1, count)):
                 return port
-    raise PortTaken(f"no {AGENTS + 1} neighbouring ports are free on {host}")
+    raise PortTaken(f"no {count} neighbouring ports are free on {host}")
 
 
 def _is_free(host: str, port: int) -> bool:
@@ -90,8 +92,9 @@ def own_addresses() -> list[str]:
     return [address for address in dict.fromkeys(found) if not address.startswith("fe80")]
 
 
-def ensure_certificates(directory: Path, hosts: list[str]) -> None:
-    """An authority and a `server` identity, unless they are there. Raises Unimplemented without the `tls` extra."""
+def ensure_certificates(directory: Path, hosts: list[str], node: str | None) -> None:
+    """An authority, and identities for our listeners, managers and agent, unless they are there. Raises Unimplemented without the
+    `tls` extra."""
     if (directory / f"{SERVER}.pem").exists():
         return
     read, write = os.pipe()
@@ -100,7 +103,7 @@ def ensure_certificates(directory: Path, hosts: list[str]) -> None:
         code = 1
         try:
             os.close(read)
-            _make_certificates(directory, hosts)
+            _make_certificates(directory, hosts, node or socket.gethostname())
             code = 0
         except FlameError as error:
             os.write(write, json.dumps({"code": error.code, "message": error.message, "hint": error.hint}).encode())
@@ -117,9 +120,12 @@ def ensure_certificates(directory: Path, hosts: list[str]) -> None:
         raise FlameError(f"making certificates in {directory} failed: status {status}")
 
 
-def _make_certificates(directory: Path, hosts: list[str]) -> None:
+def _make_certificates(directory: Path, hosts: list[str], node: str) -> None:
     from flame.security.authority import Authority
 
     authority = Authority.load(directory) if (directory / "ca.key").exists() else Authority.create(directory)
     names = dict.fromkeys([*hosts, socket.gethostname(), "localhost", "127.0.0.1", "::1"])
     authority.issue("server", SERVER, list(names))
+    authority.issue("manager", "manager")
+    pair = authority.pair("agent", node)  # the file is `agent.pem` on every node, whatever its name
+    write_private(directory / "agent.pem", (pair.key + pair.chain).decode())

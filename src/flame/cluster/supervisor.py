@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -29,8 +29,9 @@ from flame.ops.config import ClusterConfig
 from flame.ops.paths import RunFile, default_file, socket_dir, write_private
 from flame.platform.death import die_with_parent, name_process
 from flame.shell.address import Address, listen
+from flame.shell.candidacy import led_at
 from flame.shell.gate import UNIX, Gate
-from flame.shell.listener import Public
+from flame.shell.listener import PORTS, Public
 from flame.store.directory import hold_lock, refuse_network
 from flame.store.pglink import shown
 
@@ -49,6 +50,8 @@ class Child:
     pid: int = 0
     deaths: list[float] = field(default_factory=list)
     ready: bool = False
+    waits: bool = False
+    """It stands by."""
     proven: bool = False
     """It was ready once, in this process or an earlier one."""
 
@@ -117,38 +120,79 @@ class Supervisor:
 
     def _prepare(self) -> None:
         config = self.config
+        if config.compat and config.managers > 1:
+            raise InvalidArgument(
+                f"--compat-listener with {config.managers} session managers",
+                hint="published clients know one session manager only",
+            )
+        if config.standby and not config.storage:
+            raise InvalidArgument("--standby without a shared database", hint="--storage postgresql://... beside it")
         self._take_directory()
         self.token_file = config.data_dir / "token"
         if not self.token_file.exists():
             write_private(self.token_file, PREFIX + secrets.token_urlsafe(32) + "\n")
         token = self.token_file.read_text().strip()
-        sockets = socket_dir(config.data_dir)
-        plane, alloc = Address(path=str(sockets / "plane.sock")), Address(path=str(sockets / "alloc.sock"))
-        self.endpoint = plane
-        listeners = [(listen(plane), UNIX)]
-        alloc_listener = listen(alloc)
         gate = Gate(None, token, self._issuer())
         self.tcp: str | None = None
-        self.public: Public | None = None
-        if config.listen:
-            asked = listening(config.listen)
-            if asked.tls:
-                self.public = public(config, asked)
-                self.tcp = str(self.public.advertised())
-            else:
-                listeners.append((self._tcp(asked), gate))
-        if config.compat and loopback(config.compat, "--compat-listener").tls:
-            ensure_certificates(config.data_dir / "certs", [])
+        tcp = self._listen(gate)
+        sockets = socket_dir(config.data_dir)
+        planes = [Address(path=str(sockets / _socket_name(shard))) for shard in range(config.managers)]
+        alloc = Address(path=str(sockets / "alloc.sock"))
+        self.endpoint = planes[0]
         self._take_signals()
-        self._add("agent", lambda: self._agent((alloc,)))
-        self._add("manager", lambda: self._live("manager", lambda: children.manager(
-            config, address=plane, allocator=alloc, listeners=listeners, compat=self._compat_at(), release=release(),
-            public=self.public, gate=gate,
-            ready=lambda epoch, at: self._note(ready="manager", epoch=epoch, compat=at),
-        )))  # fmt: skip
+        self._add("agent", lambda: self._agent(self._led(alloc)))
+        shards = tuple(self._reached(shard, plane) for shard, plane in enumerate(planes)) if config.managers > 1 else ()
+        for shard, plane in enumerate(planes):
+            listeners = [(listen(plane), UNIX)] + (tcp if not shard else [])
+            self._add_manager(shard, plane, alloc, listeners, shards, gate)
+        alloc_listener = listen(alloc)
         self._add("allocator", lambda: self._live("allocator", lambda: children.allocator(
-            config, alloc_listener, self.public, lambda epoch: self._note(ready="allocator"),
+            config, listener=alloc_listener, public=self.public, address=str(alloc), may_wait=self._may_wait("allocator"),
+            waits=lambda: self._note(waits="allocator"), ready=lambda epoch: self._note(ready="allocator"),
         )))  # fmt: skip
+
+    def _listen(self, gate: Gate) -> list[tuple[socket.socket, Gate]]:
+        """Beyond the unix sockets: plain TCP on loopback, TLS everywhere (which the processes serve themselves)."""
+        config = self.config
+        self.public: Public | None = None
+        if config.compat and loopback(config.compat, "--compat-listener").tls:
+            ensure_certificates(config.data_dir / "certs", [], config.node)
+        if not config.listen:
+            return []
+        asked = listening(config.listen)
+        if not asked.tls:
+            return [(self._tcp(asked), gate)]
+        self.public = public(config, asked)
+        self.tcp = str(self.public.advertised())
+        return []
+
+    def _of_shard(self, shard: int) -> Public | None:
+        return None if self.public is None else replace(self.public, port=self.public.port + shard * PORTS)
+
+    def _reached(self, shard: int, plane: Address) -> str:
+        """Where clients reach a session manager."""
+        where = self._of_shard(shard)
+        return str(plane) if where is None else f"{plane},{where.advertised()}"
+
+    def _add_manager(
+        self, shard: int, plane: Address, alloc: Address, listeners: list[tuple[socket.socket, Gate]], shards: tuple[str, ...],
+        gate: Gate,
+    ) -> None:  # fmt: skip
+        name = f"manager-{shard}" if shard else "manager"
+        self._add(name, lambda: self._live(name, lambda: children.manager(
+            self.config, address=plane, allocator=alloc, listeners=listeners, compat=self._compat_at(), release=release(),
+            public=self._of_shard(shard), gate=gate, shard=shard, shards=shards, may_wait=self._may_wait(name),
+            waits=lambda: self._note(waits=name), ready=lambda epoch, at: self._note(ready=name, epoch=epoch, compat=at),
+        )))  # fmt: skip
+
+    def _may_wait(self, name: str) -> bool:
+        """A process that was deposed stands by; at the first start that has to be asked for."""
+        return self.config.standby or self.children[name].proven
+
+    def _led(self, alloc: Address) -> Any:
+        """Where agents find the allocator: ours; with a shared database whichever leads."""
+        storage = self.config.storage
+        return (alloc,) if storage is None else lambda: led_at(storage, "allocator")
 
     def _issuer(self) -> Issuer | None:
         if self.config.issuer is None:
@@ -180,7 +224,7 @@ class Supervisor:
     def _live(self, name: str, make: Callable[[], children.Process]) -> NoReturn:
         children.live(name, self.config, make, lambda text: self._note(failed=text, by=name))
 
-    def _agent(self, allocators: tuple[Address, ...], endpoints: tuple[Address, ...] = ()) -> NoReturn:
+    def _agent(self, allocators: Any, endpoints: tuple[Address, ...] = ()) -> NoReturn:
         """The zygote is forked first, while this process has neither loop nor thread."""
         children.log_to(self.config.data_dir / "logs", "agent")
         slots = self.config.cpus or max(4, os.cpu_count() or 1)
@@ -246,7 +290,9 @@ class Supervisor:
                 if self._is_final(self.children[note["by"]], json.loads(note["failed"])["code"]):
                     self.failure, self.stopping = note["failed"], True
                 continue
-            self.children[note["ready"]].ready = self.children[note["ready"]].proven = True
+            child = self.children[note.get("ready") or note["waits"]]
+            child.ready = child.proven = True
+            child.waits = "waits" in note
             self.epoch = note.get("epoch", self.epoch)
             self.compat = note.get("compat") or self.compat
             self._write_run()
@@ -254,7 +300,7 @@ class Supervisor:
     def _is_final(self, child: Child, code: str) -> bool:
         """Would it help to start it again? Not when it never could, nor against another cluster that took the store."""
         if code == Fenced.code:
-            return True
+            return self.config.storage is None  # else it stands by
         return not child.ready and not (child.proven and BY_CODE.get(code, FlameError).retryable)
 
     def _reap(self) -> None:
@@ -287,9 +333,8 @@ class Supervisor:
     def _stop(self) -> None:
         """The agent first: executors leave their sessions while the manager still listens."""
         grace = 0.8 if self.config.private else 5.0
-        for name in ("agent", "manager", "allocator"):
-            child = self.children.get(name)
-            if child is not None and child.pid:
+        for child in self.children.values():
+            if child.pid:
                 _end(child.pid, grace)
         run = self.config.data_dir / "run.json"
         run.unlink(missing_ok=True)
@@ -314,7 +359,7 @@ class Supervisor:
         run.write(self.config.data_dir / "run.json")
         if self.is_default:
             run.write(default_file())
-        if self.config.compat and not self.compat:
+        if self.config.compat and not self.compat and not self.children["manager"].waits:
             return
         self._say({"run": run.__dict__})
 
@@ -322,6 +367,7 @@ class Supervisor:
         return RunFile(
             self.epoch, str(self.endpoint), str(self.config.data_dir), str(self.token_file), pids, self.compat, self.tcp,
             durability=self.config.durability, storage=shown(self.config.storage) if self.config.storage else None,
+            standby=any(child.waits for child in self.children.values()),
         )  # fmt: skip
 
     def _say(self, what: dict[str, Any]) -> None:
@@ -330,6 +376,10 @@ class Supervisor:
                 os.write(self.report, json.dumps(what).encode() + b"\n")
                 os.close(self.report)
             self.report = None
+
+
+def _socket_name(shard: int) -> str:
+    return f"plane-{shard}.sock" if shard else "plane.sock"
 
 
 def _end(pid: int, grace: float) -> None:

@@ -13,7 +13,7 @@ import secrets
 import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -44,12 +44,16 @@ from flame.ops.config import ClusterConfig
 from flame.ops.limits import ENTER, LEAVE, START, limit
 from flame.platform.memory import one_arena, resident_bytes, trim
 from flame.shell.address import Address
+from flame.shell.candidacy import Candidacy, led_at
 from flame.shell.driver import PROBE_EVERY, Clock, Driver, retryable
 from flame.shell.gate import Gate
 from flame.shell.listener import Public
 from flame.shell.plane import Dialler, Handler, Plane
 from flame.store.engines import make_store
 from flame.store.port import Row
+
+if TYPE_CHECKING:
+    from flame.shell.carrier import Remote
 
 log = logging.getLogger("flame.manager")
 
@@ -66,6 +70,9 @@ class ManagerConfig:
     cluster: ClusterConfig
     address: Address
     allocator: Address
+    shard: int = 0
+    shards: tuple[str, ...] = ()
+    """Addresses of all session managers, when there are several, and which of them this is."""
     listeners: list[tuple[socket.socket, Gate]] = field(default_factory=list)
     """Listening sockets with who comes that way, made by the supervisor so that a restart keeps them."""
     compat: Address | None = None
@@ -75,6 +82,10 @@ class ManagerConfig:
     gate: Gate = field(default_factory=Gate)
     """Who comes by TLS."""
     release: str = ""
+    may_wait: bool = False
+    """Stand by while another process leads, instead of giving up."""
+    waits: Callable[[], None] = lambda: None
+    """Called when it stands by."""
     ready: Callable[[int, str | None], None] = lambda epoch, compat: None
     """Called once the plane is open: epoch, and host:port of the compat listener."""
 
@@ -101,12 +112,17 @@ class ManagerProcess(Handler):
     def __init__(self, config: ManagerConfig) -> None:
         self.config = config
         cluster = config.cluster
-        self.store = make_store(cluster.storage, cluster.data_dir, "sessions-0", cluster.durability)
+        #: also the name of its journal
+        self.role = f"sessions-{config.shard}"
+        self._candidacy: Candidacy | None = None
+        self.store = make_store(cluster.storage, cluster.data_dir, self.role, cluster.durability)
         self.plane = Plane(self, first=1000)
         self.loop = asyncio.get_running_loop()
         self.clock = Clock()
         self.logs = LogBook(config.cluster.data_dir / "logs" / "tasks")
-        self.audit = AuditLog(config.cluster.data_dir / "logs" / "audit.jsonl")
+        self.audit = AuditLog(
+            config.cluster.data_dir / "logs" / f"audit{f'-{config.shard}' if config.shard else ''}.jsonl"
+        )
         self.desk = LocalDesk(self)
         self.allocator = self._dial()
         self.stopping = asyncio.Event()
@@ -126,6 +142,7 @@ class ManagerProcess(Handler):
 
     async def run(self) -> None:
         one_arena()
+        await self._lead()
         opened = self.store.open(secrets.token_hex(8))
         if opened.lost:
             log.warning("the machine went down under `process` durability: a new history %s begins", opened.history)
@@ -145,6 +162,17 @@ class ManagerProcess(Handler):
         await self._stop()
         if self.failure is not None:
             raise self.failure
+
+    async def _lead(self) -> None:
+        """With a shared database only one process of a role goes on; the others wait here."""
+        config = self.config
+        if config.cluster.storage is None:
+            return
+        reached = [self._address()]
+        if config.public is not None:
+            reached.append(str(config.public.advertised()))
+        self._candidacy = Candidacy(config.cluster.storage, self.role, reached, self._give_up)
+        await self._candidacy.run(config.listeners, config.may_wait, config.waits)
 
     async def _serve_grpc(self) -> str | None:
         """After the plane: loading grpc takes longer than everything before. Returns where the compat listener is."""
@@ -191,11 +219,14 @@ class ManagerProcess(Handler):
         self.logs.close()
         self.audit.close()
         self.store.close()
+        if self._candidacy is not None:
+            await self._candidacy.stop()
 
     def _load(self) -> None:
         """Snapshot, then what it left on disk, then the rows behind it. Raises StorageCorrupt."""
         cluster = self.config.cluster
         settings = Settings(
+            shard=self.config.shard, shards=self.config.shards,
             default_resources=cluster.resources, retry_limit=cluster.retry_limits, max_sessions=cluster.max_sessions,
             start_limit=limit(START, Settings.start_limit), enter_limit=limit(ENTER, Settings.enter_limit),
             leave_limit=limit(LEAVE, Settings.leave_limit),
@@ -335,8 +366,24 @@ class ManagerProcess(Handler):
 
     def _dial(self) -> Dialler:
         return Dialler(
-            (self.config.allocator,), self._hello, self._from_allocator, self._allocator_up, self._allocator_down
+            self._allocators(),
+            self._hello,
+            self._from_allocator,
+            self._allocator_up,
+            self._allocator_down,
+            self._remote,
         )
+
+    def _allocators(self) -> Any:
+        """Ours; with a shared database whichever leads."""
+        storage = self.config.cluster.storage
+        return (self.config.allocator,) if storage is None else lambda: led_at(storage, "allocator")
+
+    def _remote(self, address: Address) -> Remote:
+        from flame.shell.carrier import Remote
+
+        certs = self.config.cluster.data_dir / "certs"
+        return Remote(address, certs / "ca.pem", certs / "manager.pem")
 
     def _hello(self) -> m.Hello:
         return m.Hello("manager", client_id=f"manager-{self.epoch}")

@@ -54,6 +54,10 @@ class ClusterConfig:
     """Seconds an idle executor stays; None: as its application says."""
     compact_rows: int = 20_000
     """Journal rows behind the last snapshot at which a new one is written and what it covers is dropped."""
+    managers: int = 1
+    """Session managers; sessions are divided among them by id."""
+    standby: bool = False
+    """With a shared database: wait while another cluster leads."""
     private: bool = False
     """Belongs to one client and ends with it."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -95,6 +99,7 @@ _KEYS: dict[str, tuple[str, Any]] = {
     "policies": ("policies", _texts),
     "listen": ("listen", str),
     "advertise": ("advertise", str),
+    "managers": ("managers", int),
     "client_certificates": ("client_certificates", _yes),
     "issuer": ("issuer", _issuer),
     "compat_listener": ("compat", str),
@@ -159,6 +164,8 @@ def load(path: Path, base: ClusterConfig) -> ClusterConfig:
             changes[name] = value
         elif value is not None:
             wrong(key, f"{value!r} is not a number")
+    if not 1 <= changes.get("managers", 1) <= 64:
+        wrong("cluster.managers", f"{changes['managers']}; 1 to 64")
     if changes.get("durability", "power") not in ("power", "process", "memory"):
         wrong("cluster.durability", f"{changes['durability']!r}; one of power, process, memory")
     if mistakes:

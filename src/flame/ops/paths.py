@@ -65,6 +65,8 @@ class RunFile:
     listen: str | None = None
     gateway: str | None = None
     durability: str = "power"
+    standby: bool = False
+    """Some of its processes wait for others to go."""
     node: str | None = None
     """Of a directory that holds a joined node and no control plane."""
     storage: str | None = None

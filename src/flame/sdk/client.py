@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from msgspec.structs import replace
+
 from flame.core.base.errors import AlreadyExists, FlameError, InvalidArgument
 from flame.core.base.ids import session_id
 from flame.core.base.quantity import parse_resources
@@ -14,6 +16,7 @@ from flame.core.model import messages as m
 from flame.core.peers.client import ClientPeer
 from flame.sdk.link import PATIENCE, Link
 from flame.sdk.session import Session
+from flame.sdk.shards import Links
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from flame.sdk.target import Target
 
 M = TypeVar("M", bound=m.Message)
+_COUNTED = ("sessions_open", "sessions_closed", "pending", "running", "memory")
 
 
 class Client:
@@ -38,8 +42,13 @@ class Client:
         self.endpoint = str(target)
         self.private = private
         self.tenant = tenant
-        peer = ClientPeer(f"client-{secrets.token_hex(8)}", target.token)
-        self.link = Link(target, peer, private.alive if private else lambda: True, patience=patience)
+
+        def make(where: Target) -> Link:
+            peer = ClientPeer(f"client-{secrets.token_hex(8)}", where.token)
+            return Link(where, peer, private.alive if private else lambda: True, patience=patience)
+
+        self.link = make(target)
+        self.links = Links(self.link, target, make)
 
     # -- sessions --------------------------------------------------------------------------------------------------------
 
@@ -73,13 +82,13 @@ class Client:
         )  # fmt: skip
         chosen = id if id is not None else session_id(name[:100], secrets.randbelow)
         try:
-            info = self._ask(m.OpenSession(chosen, spec, "create", owned=not detached), m.SessionInfo)
+            info = self._ask(m.OpenSession(chosen, spec, "create", owned=not detached), m.SessionInfo, of=chosen)
         except AlreadyExists:
             if id is not None:
                 raise
             # Our own id: the first answer was lost with its connection.
-            info = self._ask(m.GetSession(chosen), m.SessionInfo)
-        return Session(self.link, info, owned=not detached)
+            info = self._ask(m.GetSession(chosen), m.SessionInfo, of=chosen)
+        return Session(self.links.of(chosen), info, owned=not detached)
 
     def _spec(
         self, application: str, *, resources: str | Mapping[str, int] | None, common_data: bytes | None, **more: Any
@@ -105,23 +114,25 @@ class Client:
         if app is not None:
             common = options.pop("common_data", None)
             spec = self._spec(app, resources=options.pop("resources", None), common_data=common, **options)
-        info = self._ask(m.OpenSession(id, spec, "either" if spec else "open"), m.SessionInfo)
-        return Session(self.link, info, owned=False)
+        info = self._ask(m.OpenSession(id, spec, "either" if spec else "open"), m.SessionInfo, of=id)
+        return Session(self.links.of(id), info, owned=False)
 
     def get_session(self, id: str) -> m.SessionInfo:
         """By id or numeric alias. Raises NotFound."""
-        return self._ask(m.GetSession(str(id)), m.SessionInfo)
+        return self._ask(m.GetSession(str(id)), m.SessionInfo, of=str(id))
 
     def list_sessions(self) -> list[m.SessionInfo]:
-        return list(self._ask(m.ListSessions(), m.SessionList).sessions)
+        return [info for found in self._ask_all(m.ListSessions(), m.SessionList) for info in found.sessions]
 
     def close_session(self, id: str, mode: str = "drain", timeout: float | None = None) -> m.SessionInfo:
         """See `Session.close`."""
-        return self._ask(m.CloseSession(self.get_session(id).id, mode), m.SessionInfo, timeout)
+        info = self.get_session(id)
+        return self._ask(m.CloseSession(info.id, mode), m.SessionInfo, timeout, of=info.id)
 
     def delete_session(self, id: str) -> m.SessionInfo:
         """A closed session with its tasks. Raises NotFound, InvalidState for an open one."""
-        return self._ask(m.DeleteSession(self.get_session(id).id), m.SessionInfo)
+        info = self.get_session(id)
+        return self._ask(m.DeleteSession(info.id), m.SessionInfo, of=info.id)
 
     # -- applications ------------------------------------------------------------------------------------------------------
 
@@ -144,7 +155,7 @@ class Client:
             environment = {"FLAME_SERVICE": service, "FLAME_SERVICE_PATH": str(Path(path).resolve())} | dict(env or {})
             spec = m.AppSpec(labels=(m.NATIVE,), environments=environment)
         assert spec is not None
-        self._ask(m.RegisterApp(name, spec, if_absent), m.Done)
+        self._ask_all(m.RegisterApp(name, spec, if_absent), m.Done)
 
     def _register_class(self, service: type[FlameService]) -> str:
         from flame.sdk.pickled import class_app
@@ -155,11 +166,11 @@ class Client:
 
     def update_app(self, name: str, spec: m.AppSpec) -> None:
         """Raises NotFound, AppInUse."""
-        self._ask(m.UpdateApp(name, spec), m.Done)
+        self._ask_all(m.UpdateApp(name, spec), m.Done)
 
     def unregister(self, name: str) -> None:
         """The application with its closed sessions. Raises NotFound, AppInUse."""
-        self._ask(m.UnregisterApp(name), m.Done)
+        self._ask_all(m.UnregisterApp(name), m.Done)
 
     def get_app(self, name: str) -> m.AppInfo:
         return self._ask(m.GetApp(name), m.AppInfo)
@@ -176,15 +187,23 @@ class Client:
         return list(self._ask(m.ListExecutors(), m.ExecutorList).executors)
 
     def status(self) -> m.Status:
-        return self._ask(m.GetStatus(), m.Status)
+        """Of the whole cluster: counts of several session managers are added up."""
+        first, *others = self._ask_all(m.GetStatus(), m.Status)
+        for other in others:
+            added = {name: getattr(first, name) + getattr(other, name) for name in _COUNTED}
+            storage = first.storage if first.storage != "ok" else other.storage
+            first = replace(first, storage=storage, allocator=first.allocator and other.allocator, **added)
+        return first
 
     def explain(self, object: str) -> m.Explanation:
         """Why does a session, or a task (`session/no`), wait?"""
-        return self._ask(m.Explain(object), m.Explanation)
+        session, _, no = object.rpartition("/")
+        return self._ask(m.Explain(object), m.Explanation, of=session if session and no.isdecimal() else object)
 
     def logs(self, session: str, no: int = 0) -> list[m.LogLine]:
         """What a task (0: all tasks of the session) printed."""
-        return list(self._ask(m.GetLogs(self.get_session(session).id, no), m.LogList).lines)
+        id = self.get_session(session).id
+        return list(self._ask(m.GetLogs(id, no), m.LogList, of=id).lines)
 
     # -- who may do what -----------------------------------------------------------------------------------------------------
 
@@ -219,7 +238,15 @@ class Client:
 
     def list_tenants(self) -> list[m.TenantUse]:
         """Tenants you see, with what they hold now."""
-        return list(self._ask(m.ListTenants(), m.TenantList).tenants)
+        added: dict[str, m.TenantUse] = {}
+        for found in self._ask_all(m.ListTenants(), m.TenantList):
+            for use in found.tenants:
+                known = added.get(use.tenant.name)
+                if known is not None:
+                    counts = known.sessions + use.sessions, known.queued + use.queued, known.bytes + use.bytes
+                    use = m.TenantUse(use.tenant, *counts)
+                added[use.tenant.name] = use
+        return list(added.values())
 
     def cordon(self, node: str, *, drain: bool = False) -> None:
         """Place nothing new on a node; with `drain`, let what runs leave at its next task boundary. Raises NotFound."""
@@ -228,15 +255,23 @@ class Client:
     def uncordon(self, node: str) -> None:
         self._ask(m.SetNode(node), m.Done)
 
-    def _ask(self, message: m.Message, kind: type[M], timeout: float | None = 60.0) -> M:
-        answer = self.link.ask(message, timeout)
+    def _ask(self, message: m.Message, kind: type[M], timeout: float | None = 60.0, *, of: str = "") -> M:
+        """of: the session it is about; "" for what concerns the whole cluster."""
+        return self._answer((self.links.of(of) if of else self.link).ask(message, timeout), message, kind)
+
+    def _ask_all(self, message: m.Message, kind: type[M]) -> list[M]:
+        """Every session manager, in turn."""
+        return [self._answer(link.ask(message), message, kind) for link in self.links.all()]
+
+    @staticmethod
+    def _answer(answer: m.Message, message: m.Message, kind: type[M]) -> M:
         if not isinstance(answer, kind):
             raise FlameError(f"{type(message).__name__} was answered by {type(answer).__name__}")
         return answer
 
     def close(self) -> None:
         """Futures without a result fail with Unavailable; a private cluster ends."""
-        self.link.close()
+        self.links.close()
         if self.private is not None:
             self.private.stop()
 

@@ -62,7 +62,7 @@ class FlameExecutor(concurrent.futures.Executor):
             functions.APP, common_data=functions.common_data(), max_instances=max_workers,
             resources=parse_resources(resources) if resources else None, retries=retries, timeout=timeout,
         )  # fmt: skip
-        self.session = FunctionSession(client.link, made.info, owned=True)
+        self.session = FunctionSession(made.link, made.info, owned=True)
         self._max_workers = max_workers
         self._shutdown = False
         self._guard = threading.Lock()

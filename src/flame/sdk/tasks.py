@@ -109,12 +109,12 @@ def function_session(client: Any, resources: dict[str, int]) -> FunctionSession:
             and context.application == functions.APP
             and (not resources or resources == context.resources)
         ):
-            info = client.open_session(context.session_id).info
-            session = FunctionSession(client.link, info, owned=False)
+            opened = client.open_session(context.session_id)
+            session = FunctionSession(opened.link, opened.info, owned=False)
         else:
             client.register(functions.APP, functions.app_spec(), if_absent=True)
             made = client.session(functions.APP, common_data=functions.common_data(), resources=resources)
-            session = FunctionSession(client.link, made.info, owned=True)
+            session = FunctionSession(made.link, made.info, owned=True)
         _sessions[key] = session
         return session
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from flame.shell.plane import Plane
 
-MACHINES, AGENTS = 1, 2
-"""Added to the port of clients."""
+MACHINES, AGENTS, PORTS = 1, 2, 3
+"""Added to the port of clients; and how many ports one session manager takes."""
 SERVER = "server"
 """Name of the identity that listeners show."""
 

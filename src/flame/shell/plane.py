@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flame.core.base.errors import FlameError, ProtocolError
@@ -266,13 +266,13 @@ class Plane:
 class Dialler:
     """A connection to another process of the cluster that is made again whenever it ends.
 
-    addresses: where it may be; the first that answers is taken. hello: what to say, asked anew for every connection. joined: called
-    once connected. remote: makes the way to a `tls` address.
+    addresses: where it may be, or how to find out; the first that answers is taken. hello: what to say, asked anew for every
+    connection. joined: called once connected. remote: makes the way to a `tls` address.
     """
 
     def __init__(
         self,
-        addresses: Sequence[Address],
+        addresses: Sequence[Address] | Callable[[], Awaitable[Sequence[Address]]],
         hello: Callable[[], Hello],
         received: Callable[[int, Message], None],
         joined: Callable[[], None],
@@ -295,7 +295,7 @@ class Dialler:
         """10 ms at first: a restarted neighbour should be found at once; later a second."""
         pause = 0.01
         while not self._stopped:
-            for address in self.addresses:
+            for address in await self._where():
                 opener = await self._reach(address)
                 if opener is not None and not self._stopped:
                     self._deframer = Deframer()
@@ -305,6 +305,20 @@ class Dialler:
                     return
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.25)
+
+    async def _where(self) -> Sequence[Address]:
+        if not callable(self.addresses):
+            return self.addresses
+        try:
+            return await self.addresses()
+        except FlameError as error:
+            self._said(str(error))
+            return ()
+
+    def _said(self, trouble: str) -> None:
+        if trouble != self.trouble:
+            log.warning("%s", trouble)
+        self.trouble = trouble
 
     async def _reach(self, address: Address) -> Opener | None:
         try:
@@ -316,9 +330,8 @@ class Dialler:
             remote = self._remote(address)
             return functools.partial(Carrier, await remote.call())
         except (OSError, FlameError) as error:
-            if str(error) != self.trouble and not isinstance(error, OSError):
-                log.warning("%s", error)
-            self.trouble = str(error)
+            if not isinstance(error, OSError):
+                self._said(str(error))
         return None
 
     @property
@@ -332,7 +345,7 @@ class Dialler:
                 if not isinstance(message, Welcome):
                     self._received(request, message)
         except ProtocolError as error:
-            log.warning("%s: %s", self.addresses[0], error)
+            log.warning("broken connection: %s", error)
             if self.stream is not None:
                 self.stream.abort()
 

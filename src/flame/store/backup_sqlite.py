@@ -12,7 +12,7 @@ from pathlib import Path
 from flame.core.base.errors import DataDirLocked, NotFound, StorageCorrupt, StorageRefused
 from flame.store.backup import Head, Reading, Stored, Writing
 from flame.store.directory import hold_lock, refuse_network
-from flame.store.engines import JOURNALS
+from flame.store.engines import is_journal, journal_file, journal_files
 from flame.store.port import FORMAT
 from flame.store.sqlite import SCHEMA
 
@@ -23,7 +23,7 @@ class SqlitePlace:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Iterator[Reading]]:
-        files = {name: self.data_dir / file for name, file in JOURNALS.items() if (self.data_dir / file).exists()}
+        files = {name: path for name, path in journal_files(self.data_dir).items() if path.exists()}
         if not files:
             raise NotFound(f"there is no journal in {self.data_dir}")
         with contextlib.ExitStack() as stack:
@@ -37,13 +37,14 @@ class SqlitePlace:
         self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         refuse_network(self.data_dir)
         with contextlib.ExitStack() as stack:
-            for file in ("up", *JOURNALS.values()):
-                fd = hold_lock((self.data_dir / file).with_suffix(".lock"))
+            files = list(journal_files(self.data_dir).values())
+            for path in (self.data_dir / "up", *files):
+                fd = hold_lock(path.with_suffix(".lock"))
                 if fd is None:
                     raise DataDirLocked(f"a cluster is running in {self.data_dir}", hint="stop it with `flame down`")
                 stack.callback(os.close, fd)
-            for file in JOURNALS.values():
-                _must_be_empty(self.data_dir / file)
+            for path in files:
+                _must_be_empty(path)
             written = _SqliteWriting(self.data_dir)
             stack.callback(written.discard)
             yield written
@@ -104,11 +105,11 @@ class _SqliteWriting:
 
     def begin(self, head: Head) -> None:
         self._finish()
-        if head.name not in JOURNALS:
+        if not is_journal(head.name):
             raise StorageRefused(
                 f"SQLite has no place for the journal {head.name!r}", hint="restore it into PostgreSQL"
             )
-        path = self._dir / JOURNALS[head.name]
+        path = self._dir / journal_file(head.name)
         temporary = self._made[path] = self._dir / f".restore-{secrets.token_hex(4)}-{path.name}"
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         connection = self._connection = sqlite3.connect(temporary, isolation_level=None)

@@ -20,7 +20,7 @@ from flame.core.model.states import NodeState, PlacementState
 
 def joined(book: Book, peer: Peer, message: ManagerJoined) -> None:
     """A manager says where it is and which placements it knows; it hears about those that ended while it was away."""
-    same = [other for other in book.managers.values() if other.joined and other.address == message.address]
+    same = [other for other in book.managers.values() if other.joined and other.shard == message.shard]
     mine = message.epoch, peer
     if any((other.epoch, other.peer) > mine for other in same):
         del book.managers[peer]  # an earlier connection of the manager, read late: nothing it says counts
@@ -30,6 +30,7 @@ def joined(book: Book, peer: Peer, message: ManagerJoined) -> None:
             lost(book, other.peer)
     manager = book.managers[peer]
     manager.address, manager.epoch, manager.joined = message.address, message.epoch, True
+    manager.shard = message.shard
     for id in message.placements:
         if id in book.gone:
             book.say(peer, book.gone[id])

@@ -35,6 +35,7 @@ def begin(book: Book, demand: Demand, node: Node, devices: Mapping[str, int]) ->
         resources=demand.resources,
         since=book.now,
         token=book.new_token(),
+        address=manager.address,
         devices=dict(devices),
         shim=wish.app_spec.shim,
     )
@@ -87,6 +88,7 @@ def adopt(book: Book, placed: Placed, node: Node) -> None:
         resources=interned(placed.resources),
         since=book.now,
         token=placed.token,
+        address=placed.address,
         devices=dict(placed.devices),
         shim=placed.shim,
         state=PlacementState.RUNNING,
@@ -121,6 +123,11 @@ def replaced(book: Book, id: str, session: str) -> None:
 
 def grant(book: Book, placement: Placement) -> None:
     manager = book.manager_of(placement)
+    known = book.managers.get(manager) if manager is not None else None
+    if known is not None and placement.address and placement.address != known.address:
+        # Another session manager took over: this executor does not know where it is, and what it did would not count.
+        stop(book, placement, 0.0, "its session manager moved")
+        return
     placement.known_by = manager
     book.say(manager, Granted(placement.id, placement.session, placement.node, placement.token, placement.resources))
 

@@ -48,6 +48,8 @@ class Placement:
     resources: Mapping[str, int]
     since: float
     token: str = ""
+    address: str = ""
+    """Of the session manager it was started for: the only one it can serve."""
     devices: Mapping[str, int] = field(default_factory=dict)
     shim: int = 0
     state: PlacementState = PlacementState.RESERVED
@@ -143,6 +145,7 @@ class Manager:
     address: str = ""
     epoch: int = 0
     joined: bool = False
+    shard: int = 0
 
 
 class Book:

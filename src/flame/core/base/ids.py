@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable
 from typing import NewType
 
@@ -30,6 +31,11 @@ def session_id(app: str, pick: Callable[[int], int]) -> SessionId:
     """
     suffix = "".join(ALPHABET[pick(len(ALPHABET))] for _ in range(_SUFFIX))
     return SessionId(f"{app[: MAX_SESSION_ID - _SUFFIX - 1]}-{suffix}")
+
+
+def shard_of(id: str, count: int) -> int:
+    """Which of `count` session managers a session belongs to: by its id without the tenant, so that clients can tell by themselves."""
+    return zlib.crc32(id.rpartition("/")[2].encode("utf-8", "surrogatepass")) % count
 
 
 def shown(text: str) -> str:

@@ -216,6 +216,8 @@ class Welcome(Message):
     release: str = ""
     features: tuple[str, ...] = ()
     python: str = ""
+    shard: int = 0  # which of `shards` this is
+    shards: tuple[str, ...] = ()  # addresses of all session managers, when there are several
 
 
 class Failure(Message):
@@ -775,6 +777,7 @@ class ManagerJoined(Message):
     address: str
     epoch: int
     placements: tuple[str, ...] = ()
+    shard: int = 0  # of several; one that takes over from another has its number and a later epoch
 
 
 # -- allocator <-> agent ----------------------------------------------------------------------------------------------------
@@ -790,6 +793,7 @@ class Placed(Message):
     pid: int = 0
     token: str = ""
     shim: int = 0
+    address: str = ""  # of the session manager it was started for
 
 
 class RegisterNode(Message):

@@ -64,6 +64,7 @@ class Process:
             devices=order.devices,
             token=order.token,
             shim=order.spec.shim,
+            address=order.address,
         )
 
 
@@ -208,7 +209,7 @@ class AgentPeer:
 
     def _register(self, node: m.RegisterNode) -> m.RegisterNode:
         running = tuple(
-            m.Placed(p.id, p.session, p.resources, p.devices, process.pid, p.token, p.shim)
+            m.Placed(p.id, p.session, p.resources, p.devices, process.pid, p.token, p.shim, p.address)
             for process in self.processes.values()
             if process.order.node == node.name
             for p in (process.placed,)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from flame.core.base import errors as e
-from flame.core.base.ids import check_session_id, shown
+from flame.core.base.ids import check_session_id, shard_of, shown
 from flame.core.model import access
 from flame.core.model import messages as m
 from flame.core.model.messages import Identity
@@ -44,6 +44,9 @@ def open_session(core: Core, peer: Peer, request: int, msg: m.OpenSession) -> m.
         raise e.NotFound(f"session {shown(msg.id)} not found", hint="give a specification to create it")
     tenant, name = _tenant_of(core, who, msg)
     check_session_id(name)
+    if core.settings.shards and shard_of(name, len(core.settings.shards)) != core.settings.shard:
+        right = core.settings.shards[shard_of(name, len(core.settings.shards))]
+        raise e.InvalidArgument(f"session {name} belongs to another session manager", hint=f"ask {right}")
     limits.check_session(core, tenant)
     app = apps.lookup(core, tenant, msg.spec.application)
     if app is None:
@@ -59,7 +62,7 @@ def open_session(core: Core, peer: Peer, request: int, msg: m.OpenSession) -> m.
         raise e.InvalidArgument(f"min_instances {spec.min_instances} is more than max_instances {spec.max_instances}")
     owner = core.peers[peer].client_id if msg.owned and not spec.detached else ""
     id = access.key(tenant, name)
-    core.persist(r.SessionOpened(id, core.last_alias + 1, spec, core.now, owner))
+    core.persist(r.SessionOpened(id, core.next_alias, spec, core.now, owner))
     session = core.sessions[id]
     core.touch(session)
     _drop_oldest(core)

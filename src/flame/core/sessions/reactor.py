@@ -365,7 +365,9 @@ class Sessions:
         core.allocator = peer
         # It did not place those that were started by hand, and would look for them in vain.
         placed = [executor for executor in core.executors.values() if executor.node != m.BY_HAND]
-        core.tell(m.ManagerJoined(self.address, core.epoch, tuple(executor.id for executor in placed)))
+        core.tell(
+            m.ManagerJoined(self.address, core.epoch, tuple(executor.id for executor in placed), core.settings.shard)
+        )
         for session in core.sessions.values():
             session.demand = None
             if session.state == SessionState.OPEN:

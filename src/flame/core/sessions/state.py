@@ -69,6 +69,9 @@ class Settings:
     max_backoff: float = 30.0
     idle_check: float = 0.01
     """A lower demand, and idle executors, are told to the allocator after this pause."""
+    shard: int = 0
+    shards: tuple[str, ...] = ()
+    """Addresses of all session managers, when there are several, and which of them this is."""
     max_queued: int | None = 50_000_000
     """Tasks of all tenants that have not ended; None: no limit."""
     max_bytes: int | None = None
@@ -265,7 +268,17 @@ class Core:
 
     def welcome(self, peer: Peer) -> None:
         """Said to clients at once, to executors when they are let in: then they say again what they have."""
-        self.send(peer, Welcome(PROTOCOL, self.epoch, self.history, self.durability, release=self.release), when=NOW)
+        settings = self.settings
+        welcome = Welcome(
+            PROTOCOL,
+            self.epoch,
+            self.history,
+            self.durability,
+            release=self.release,
+            shard=settings.shard,
+            shards=settings.shards,
+        )
+        self.send(peer, welcome, when=NOW)
 
     def tell(self, message: Message) -> None:
         """To the allocator, when it is connected; it hears everything again when it comes back."""
@@ -286,6 +299,13 @@ class Core:
         self.touched[session.id] = session
 
     # -- lookups -------------------------------------------------------------------------------------------------------
+
+    @property
+    def next_alias(self) -> int:
+        """Numbers of several session managers never meet."""
+        count = max(1, len(self.settings.shards))
+        alias = self.last_alias + 1
+        return alias + (self.settings.shard - (alias - 1)) % count
 
     def load(self, tenant: str) -> Load:
         """The counters of a tenant."""

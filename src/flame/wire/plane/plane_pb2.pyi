@@ -473,7 +473,7 @@ class Hello(_message.Message):
     def __init__(self, role: _Optional[str] = ..., magic: _Optional[str] = ..., version_min: _Optional[int] = ..., version_max: _Optional[int] = ..., features: _Optional[_Iterable[str]] = ..., token: _Optional[str] = ..., client_id: _Optional[str] = ..., history: _Optional[str] = ..., session: _Optional[str] = ..., held: _Optional[_Iterable[int]] = ..., python: _Optional[str] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("version", "epoch", "history", "durability", "cluster", "release", "features", "python")
+    __slots__ = ("version", "epoch", "history", "durability", "cluster", "release", "features", "python", "shard", "shards")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
@@ -482,6 +482,8 @@ class Welcome(_message.Message):
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     PYTHON_FIELD_NUMBER: _ClassVar[int]
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    SHARDS_FIELD_NUMBER: _ClassVar[int]
     version: int
     epoch: int
     history: str
@@ -490,7 +492,9 @@ class Welcome(_message.Message):
     release: str
     features: _containers.RepeatedScalarFieldContainer[str]
     python: str
-    def __init__(self, version: _Optional[int] = ..., epoch: _Optional[int] = ..., history: _Optional[str] = ..., durability: _Optional[str] = ..., cluster: _Optional[str] = ..., release: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., python: _Optional[str] = ...) -> None: ...
+    shard: int
+    shards: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, version: _Optional[int] = ..., epoch: _Optional[int] = ..., history: _Optional[str] = ..., durability: _Optional[str] = ..., cluster: _Optional[str] = ..., release: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., python: _Optional[str] = ..., shard: _Optional[int] = ..., shards: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Failure(_message.Message):
     __slots__ = ("code", "message", "hint", "retry_after")
@@ -1088,17 +1092,19 @@ class Reasons(_message.Message):
     def __init__(self, session: _Optional[str] = ..., reasons: _Optional[_Iterable[_Union[EventInfo, _Mapping]]] = ...) -> None: ...
 
 class ManagerJoined(_message.Message):
-    __slots__ = ("address", "epoch", "placements")
+    __slots__ = ("address", "epoch", "placements", "shard")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     PLACEMENTS_FIELD_NUMBER: _ClassVar[int]
+    SHARD_FIELD_NUMBER: _ClassVar[int]
     address: str
     epoch: int
     placements: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, address: _Optional[str] = ..., epoch: _Optional[int] = ..., placements: _Optional[_Iterable[str]] = ...) -> None: ...
+    shard: int
+    def __init__(self, address: _Optional[str] = ..., epoch: _Optional[int] = ..., placements: _Optional[_Iterable[str]] = ..., shard: _Optional[int] = ...) -> None: ...
 
 class Placed(_message.Message):
-    __slots__ = ("id", "session", "resources", "devices", "pid", "token", "shim")
+    __slots__ = ("id", "session", "resources", "devices", "pid", "token", "shim", "address")
     class ResourcesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -1120,6 +1126,7 @@ class Placed(_message.Message):
     PID_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     SHIM_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
     id: str
     session: str
     resources: _containers.ScalarMap[str, int]
@@ -1127,7 +1134,8 @@ class Placed(_message.Message):
     pid: int
     token: str
     shim: int
-    def __init__(self, id: _Optional[str] = ..., session: _Optional[str] = ..., resources: _Optional[_Mapping[str, int]] = ..., devices: _Optional[_Mapping[str, int]] = ..., pid: _Optional[int] = ..., token: _Optional[str] = ..., shim: _Optional[int] = ...) -> None: ...
+    address: str
+    def __init__(self, id: _Optional[str] = ..., session: _Optional[str] = ..., resources: _Optional[_Mapping[str, int]] = ..., devices: _Optional[_Mapping[str, int]] = ..., pid: _Optional[int] = ..., token: _Optional[str] = ..., shim: _Optional[int] = ..., address: _Optional[str] = ...) -> None: ...
 
 class RegisterNode(_message.Message):
     __slots__ = ("name", "capacity", "allocatable", "arch", "os", "labels", "devices", "driver", "shim", "running", "grace")
