@@ -18,10 +18,11 @@ import pytest
 
 import flame
 from flame.core.model import messages as m
+from flame.core.model.payloads import pack_payloads
 from flame.sdk.local import PrivateCluster
 from flame.shell.address import parse
 from flame.testing.cluster import LocalCluster, eventually
-from flame.wire.codec import frame
+from flame.wire.codec import Deframer, decode, frame
 
 MOMENTS = int(os.environ.get("FLAME_KILL_MOMENTS", "8"))
 TASKS = int(os.environ.get("FLAME_KILL_TASKS", "20000"))
@@ -113,6 +114,52 @@ def test_a_full_disk_stops_acknowledging_says_so_and_recovers():
         assert all(f.result(60) for f in futures)
         assert client.status().storage == "ok"
         assert session.status().succeed == 301
+
+
+class Raw:
+    """A client by hand: one connection."""
+
+    def __init__(self, cluster):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(20)
+        self.sock.connect(parse(cluster.run.endpoint).path)
+        self.deframer, self.came = Deframer(), []
+        self.ask(m.Hello("client", client_id="by-hand"), m.Welcome)
+
+    def ask(self, message, *kinds):
+        self.sock.sendall(frame(message, 7))
+        while True:
+            for request, answer in self.came:
+                if isinstance(answer, (*kinds, m.Failure)) and request in (0, 7):
+                    self.came.clear()
+                    return answer
+            data = self.sock.recv(65536)
+            if not data:
+                return None
+            self.came += [decode(envelope) for envelope in self.deframer.feed(data)]
+
+
+def test_a_frame_that_was_committed_is_not_refused_when_it_comes_again_to_a_full_disk():
+    """Refused, it would come once more under a new key, and its tasks would run twice."""
+    with LocalCluster(durability="power") as cluster, cluster.connect() as client:
+        session = client.session("flmping", id="s", detached=True)
+        first = m.Submit("s", 1, *pack_payloads([None] * 3))
+        raw = Raw(cluster)
+        submitted = raw.ask(first, m.Submitted)
+        assert (submitted.first, submitted.count) == (1, 3)
+        raw.sock.close()
+        pid = cluster.pid("manager")
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, ((cluster.data_dir / "sessions.db-wal").stat().st_size, hard))
+        late = session.run(b"{}" + b" " * 50_000)
+        eventually(lambda: "storage full" in client.status().storage)
+        raw = Raw(cluster)
+        assert raw.ask(first, m.Submitted) == submitted
+        assert raw.ask(m.Submit("s", 2, *pack_payloads([None])), m.Submitted).code == "storage_full"
+        raw.sock.close()
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+        assert late.result(60)
+        eventually(lambda: session.status().succeed == 4)
 
 
 def test_no_process_outlives_a_killed_client(tmp_path):

@@ -493,6 +493,7 @@ class ManagerProcess(Handler):
 
 READS = frozenset((
     m.GetSession, m.ListSessions, m.GetTask, m.ListTasks, m.GetApp, m.ListApps, m.ListNodes, m.ListExecutors, m.GetStatus,
-    m.Explain, m.WatchTask, m.Unwatch, m.GetLogs, m.FetchBlob, m.Resume, m.WhoAmI, m.ListTokens, m.ListTenants,
+    m.Explain, m.WatchTask, m.Unwatch, m.GetLogs, m.FetchBlob, m.Resume, m.WhoAmI, m.ListTokens, m.ListTenants, m.Submit,
 ))  # fmt: skip
-"""What is answered while the store cannot write."""
+"""What the reactor answers while the store cannot write. Submit, too: a frame that was committed before must not be refused, or it would
+come again as another one; the reactor itself refuses those that are new."""
