@@ -42,13 +42,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("flame.client")
 
+PING = (1 << 40) - 1
 SUBMIT = 1 << 40
 """Request numbers of Submit frames start here: a refusal names its frame."""
 GOOD_FRAME = 1024
 """Waiting tasks at which the caller's thread sends a frame itself."""
 RECONNECT = 30.0
 """Seconds a client looks for its cluster before futures fail with Unavailable."""
+PROBE, SILENCE = 0.6, 0.9
+"""Seconds of silence after which a client that waits, and knows other addresses, asks whether anybody is there; and how long it waits for
+that answer before it goes to the next. A paused or cut-off leader keeps its connections."""
 RETRY = 0.25
+GREET, GREET_AMONG = 10.0, 1.5
+"""Seconds a welcome may take; and when there are other addresses to try."""
 PATIENCE = 60.0
 """Seconds a full queue is waited for before futures fail with Exhausted."""
 _READ = 1 << 18
@@ -72,6 +78,10 @@ class Link:
         self.lock = threading.RLock()
         self.closed = False
         self.broken: FlameError | None = None
+        #: when something came last, and when we asked for a sign of life (0: we did not)
+        self._heard = self._probed = 0.0
+        #: which of the addresses we are connected to
+        self._place = 0
         self.idle = False
         self.streams: dict[tuple[str, int], Callable[[m.Streamed], None]] = {}
         self.on_stream: Callable[[m.Streamed], None] = lambda item: None
@@ -265,6 +275,8 @@ class Link:
                 os.read(self._wake_r, 4096)
         if sock in readable:
             self._read(sock)
+        elif self._alternatives:
+            self._look_for_life()
 
     def _read(self, sock: socket.socket) -> None:
         try:
@@ -276,6 +288,8 @@ class Link:
         if not size:
             self._lost()
             return
+        if self._alternatives:
+            self._heard, self._probed = time.monotonic(), 0.0
         try:
             for envelope in self._deframer.feed(bytes(self._view[:size])):
                 request, message = decode(envelope)
@@ -343,7 +357,31 @@ class Link:
 
     def _pause(self) -> float | None:
         """Seconds the I/O thread may sleep."""
-        return max(0.0, self._again_at - time.monotonic()) if self._again_at else None
+        pause = max(0.0, self._again_at - time.monotonic()) if self._again_at else None
+        if self._alternatives and (self._asked or self.busy()):
+            pause = PROBE if pause is None else min(pause, PROBE)
+        return pause
+
+    @property
+    def _at(self) -> Address:
+        return self.target.addresses[self._place % len(self.target.addresses)]
+
+    @property
+    def _alternatives(self) -> bool:
+        return len(self.target.addresses) > 1
+
+    def _look_for_life(self) -> None:
+        now = time.monotonic()
+        with self.lock:
+            if not (self._asked or self.busy()):
+                self._heard, self._probed = now, 0.0
+            elif self._probed and now - self._probed > SILENCE:
+                log.warning("nothing is heard from %s: trying the next address", self._at)
+                self._place += 1
+                self._lost()
+            elif not self._probed and now - self._heard > PROBE:
+                self._probed = now
+                self._send(frame(m.WhoAmI(), PING))
 
     def _resend_due(self) -> None:
         if self._again_at and self._again_at <= time.monotonic():
@@ -357,9 +395,10 @@ class Link:
     def _connect_first(self) -> None:
         """In the caller's thread: an endpoint that is not there is an error at once. Raises Unavailable and what the cluster answers."""
         trouble: Exception | None = None
-        for address in self.target.addresses:
+        for place, address in enumerate(self.target.addresses):
             try:
                 self._greet(self._dial(address))
+                self._place = place
                 return
             except Unavailable as error:
                 trouble = error
@@ -383,7 +422,7 @@ class Link:
 
     def _greet(self, sock: socket.socket) -> None:
         """Hello and Welcome, blocking."""
-        sock.settimeout(10)
+        sock.settimeout(GREET_AMONG if self._alternatives else GREET)
         try:
             sock.sendall(frame(self.peer.hello()))
             deframer = Deframer()
@@ -404,6 +443,7 @@ class Link:
         sock.setblocking(False)
         with self.lock:
             self._deframer, self._sock, self.welcome = deframer, sock, first
+            self._heard, self._probed = time.monotonic(), 0.0
             self._out.clear()
             self.peer.joined(first)
             for number, (message, _, _) in sorted(self._asked.items()):
@@ -431,11 +471,14 @@ class Link:
     def _reconnect(self) -> bool:
         deadline, pause = time.monotonic() + self.reconnect_for, 0.005
         said = ""
-        for address in itertools.cycle(self.target.addresses):
+        start = self._place
+        for place in itertools.count(start):
+            address = self.target.addresses[place % len(self.target.addresses)]
             if self.closed:
                 return False
             try:
                 self._greet(self._dial(address))
+                self._place = place
                 return True
             except (OSError, Unavailable) as error:
                 said = (error.strerror if isinstance(error, OSError) else "") or str(error)

@@ -263,6 +263,10 @@ class Plane:
             connection.stream.close()
 
 
+FOLLOW_EVERY = 0.5
+"""Seconds between two looks at who leads."""
+
+
 class Dialler:
     """A connection to another process of the cluster that is made again whenever it ends.
 
@@ -287,15 +291,27 @@ class Dialler:
         self._deframer = Deframer()
         self._stopped = False
         self._task: asyncio.Task[None] | None = None
+        self._followed: Sequence[Address] = ()
 
     def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._dial())
+        self._task = asyncio.get_running_loop().create_task(self._live())
+
+    async def _live(self) -> None:
+        """Dial; where the place may change, see that we are still at the right one: a paused leader keeps its connections."""
+        await self._dial()
+        while callable(self.addresses) and self.stream is not None:
+            await asyncio.sleep(FOLLOW_EVERY)
+            found = await self._where()
+            if found and found != self._followed and self.stream is not None:
+                self.stream.abort()
+                return
 
     async def _dial(self) -> None:
         """10 ms at first: a restarted neighbour should be found at once; later a second."""
         pause = 0.01
         while not self._stopped:
-            for address in await self._where():
+            self._followed = await self._where()
+            for address in self._followed:
                 opener = await self._reach(address)
                 if opener is not None and not self._stopped:
                     self._deframer = Deframer()
