@@ -109,7 +109,7 @@ def test_a_paused_leader_is_deposed_and_writes_nothing_when_it_wakes(pair, who):
             paused = pair.first.kill(who, signal.SIGSTOP)
             before = len(load.futures)
             eventually(lambda: len(load.futures) > before + 500, 40)
-            time.sleep(1.0)
+            time.sleep(2.5)  # longer than a leader may be silent
             os.kill(paused, signal.SIGCONT)
             woken = len(load.futures)
             eventually(lambda: len(load.futures) > woken + 500, 40)
