@@ -158,9 +158,9 @@ def test_the_password_is_nowhere_to_be_read(server):
     assert "running" in said
 
 
-def test_wrong_addresses_are_refused_without_repeating_them(tmp_path):
+def test_wrong_addresses_are_refused_without_repeating_them(server, tmp_path):
     run = runner(tmp_path)
-    for url in ("mysql://me:s3cret@host/db", "s3cret", "postgresql://me:s3cret@127.0.0.1:1/db"):
+    for url in ("mysql://me:s3cret@host/db", "s3cret", f"postgresql://flame:s3cret@/postgres?host={server.directory}"):
         done = run("flame", "up", "--detach", FLAME_STORAGE=url)
         assert done.code != 0
         assert "s3cret" not in done.out + done.err

@@ -35,6 +35,15 @@ cluster:
     assert (found.max_sessions, found.retry_limits) == (7, 2)
 
 
+def test_a_storage_is_an_address_and_its_password_is_not_repeated(tmp_path):
+    found = read(tmp_path, "cluster: {storage: 'postgresql://me:s3cret@host/db'}")
+    assert found.storage == "postgresql://me:s3cret@host/db"
+    assert "s3cret" not in repr(found)
+    with pytest.raises(InvalidArgument, match=r"line 1: cluster\.storage") as error:
+        read(tmp_path, "cluster: {storage: 'mysql://me:s3cret@host/db'}")
+    assert "s3cret" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

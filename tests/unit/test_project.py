@@ -43,11 +43,16 @@ def test_the_base_install_is_small():
 
 @pytest.mark.ledger("A-89")
 def test_importing_flame_loads_nothing_heavy():
-    assert loaded("flame", "grpc", "google.protobuf", "pyarrow", "sqlite3", "uvloop", "asyncio", "typer", "rich") == []
+    assert (
+        loaded(
+            "flame", "asyncpg", "grpc", "google.protobuf", "pyarrow", "sqlite3", "uvloop", "asyncio", "typer", "rich"
+        )
+        == []
+    )
 
 
 def test_flmping_parses_without_the_slow_libraries():
-    assert loaded("flame.cli.flmping", "grpc", "google.protobuf", "typer", "rich", "yaml") == []
+    assert loaded("flame.cli.flmping", "asyncpg", "grpc", "google.protobuf", "typer", "rich", "yaml") == []
 
 
 def loaded(module: str, *names: str) -> list[str]:

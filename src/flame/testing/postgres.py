@@ -175,9 +175,7 @@ class PostgresServer:
         return ""
 
     def close(self) -> None:
-        """Stop it and remove everything."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.stop()
+        """End it and remove everything: nothing is worth a checkpoint."""
         if self._process is not None:
             self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
