@@ -113,23 +113,6 @@ def test_everything_is_there_for_a_cluster_on_another_machine(server):
         assert all(b"Completed" in output for output in outputs)
 
 
-def test_a_second_cluster_takes_the_storage_and_the_first_ends_by_itself(server):
-    storage = server.make_database()
-    with LocalCluster(durability="power", storage=storage) as first:
-        client = first.connect()
-        session = client.session("flmping", id="s", detached=True)
-        session.invoke()
-        with LocalCluster(durability="power", storage=storage) as second:
-            session.run()
-            eventually(lambda: not first._process.alive())
-            assert "has taken" in first.log("manager") + first.log("allocator")
-            with second.connect() as other:
-                eventually(lambda: other.get_session("s").succeed >= 1)
-                with other.session("flmping") as ours:
-                    exactly_once(ours, [ours.run() for _ in range(100)])
-        client.close()
-
-
 def test_the_password_is_nowhere_to_be_read(server):
     home = Path(tempfile.mkdtemp(prefix="flame-pw-"))
     run = runner(home)
