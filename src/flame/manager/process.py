@@ -153,7 +153,8 @@ class ManagerProcess(Handler):
             self.plane.serve(sock, gate)
         self.allocator.start()
         await self.driver.settled()
-        self.config.ready(opened.epoch, None)
+        if self.config.public is None:  # those on this machine need not wait for gRPC
+            self.config.ready(opened.epoch, None)
         compat = await self._serve_grpc()
         if compat or self.config.public is not None:
             self.config.ready(opened.epoch, compat)

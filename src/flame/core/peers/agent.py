@@ -13,6 +13,8 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from flame.core.base.backoff import Backoff
 from flame.core.model import messages as m
 from flame.core.model.messages import Message
@@ -214,18 +216,7 @@ class AgentPeer:
             if process.order.node == node.name
             for p in (process.placed,)
         )
-        return m.RegisterNode(
-            name=node.name,
-            capacity=node.capacity,
-            allocatable=node.allocatable,
-            arch=node.arch,
-            os=node.os,
-            labels=node.labels,
-            devices=node.devices,
-            driver=node.driver,
-            shim=node.shim,
-            running=running,
-        )
+        return replace(node, running=running)
 
     def _spawn_if_due(self, process: Process, now: float) -> None:
         if not process.asked and now >= process.start_at:
