@@ -184,7 +184,7 @@ class ManagerProcess(Handler):
 
             public, gate = config.public, config.gate
             clients = ClientServer(
-                self.desk, gate, lambda context: self.plane.take_call(context, gate),
+                self.desk, gate, lambda context: self.plane.take_call(context, gate), lambda: self.driver.settled(),
                 public.credentials(require_client=config.cluster.client_certificates),
             )  # fmt: skip
             machines = MachineServer(self.plane, ("agent",))

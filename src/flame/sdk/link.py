@@ -343,7 +343,7 @@ class Link:
         error = error_of(failure)
         now = time.monotonic()
         with self.lock:
-            window = self.peer.defer(seq)
+            window = self.peer.defer(seq, failure.room)
             if window is None:
                 return
             since = self._refused_since.setdefault(window.id, now)

@@ -147,6 +147,8 @@ class Exhausted(FlameError):
     """There is not enough free capacity for this request."""
 
     code, retryable = "exhausted", True
+    room = 0
+    """Of a full queue: tasks that a smaller frame may have; 0: nobody said."""
 
 
 class StorageFull(FlameError):

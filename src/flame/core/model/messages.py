@@ -227,6 +227,7 @@ class Failure(Message):
     message: str
     hint: str = ""
     retry_after: float = 0.0  # seconds; 0: nobody can tell
+    room: int = 0  # of a full queue: tasks that a smaller frame may have; 0: nobody said
 
 
 class Done(Message):

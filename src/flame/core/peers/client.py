@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
 from flame.core.model import messages as m
 from flame.core.model.messages import Message
-from flame.core.model.payloads import FRAME_BYTES, FRAME_TASKS, pack_payloads, unpack_payloads
+from flame.core.model.payloads import FRAME_BYTES, FRAME_TASKS, Column, pack_payloads, unpack_payloads
 
 MAX_FRAMES = 48
 """Unacknowledged frames of one client; the manager remembers the last 128 keys."""
@@ -242,13 +242,13 @@ class ClientPeer:
         window.options.clear()
         return out
 
-    def defer(self, seq: int) -> SessionWindow | None:
-        """A frame was refused for now: it waits for `again`. None when it is none of ours (any more)."""
+    def defer(self, seq: int, room: int = 0) -> SessionWindow | None:
+        """A frame was refused for now: it waits for `again`, cut to `room` tasks. None when it is none of ours (any more)."""
         for window in self.windows.values():
-            for entry in window.unacked:
-                if entry[0].seq == seq:
-                    window.unacked.remove(entry)
-                    window.deferred.append(entry)
+            for index, (frame, tickets) in enumerate(window.unacked):
+                if frame.seq == seq:
+                    del window.unacked[index]
+                    window.deferred.extend(_pieces(frame, tickets, room or len(tickets)))
                     self._frames -= 1
                     return window
         return None
@@ -303,6 +303,18 @@ class ClientPeer:
     def drain(self) -> list[Message]:
         out, self.out = self.out, []
         return out
+
+
+def _pieces(frame: m.Submit, tickets: list[Any], room: int) -> Iterator[tuple[m.Submit, list[Any]]]:
+    """The frame itself, or several of at most `room` tasks."""
+    if len(tickets) <= room:
+        yield frame, tickets
+        return
+    column = Column(frame.lengths, frame.blob)
+    for first in range(0, len(tickets), room):
+        end = min(first + room, len(tickets))
+        lengths, blob = column.cut(first, end)
+        yield replace(frame, lengths=lengths, blob=blob), tickets[first:end]
 
 
 def _fitting(payloads: list[bytes | None]) -> int:

@@ -300,7 +300,7 @@ class Sessions:
         core = self.core
         if event.peer in core.who and (type(event.message) in access.AUDITED or isinstance(error, PermissionDenied)):
             identities.audit(core, event.peer, event.message, error.code)
-        failure = m.Failure(error.code, error.message, error.hint, error.retry_after)
+        failure = m.Failure(error.code, error.message, error.hint, error.retry_after, getattr(error, "room", 0))
         core.send(event.peer, failure, event.request)
 
     def _other(self, event: Event) -> None:

@@ -21,6 +21,7 @@ from flame.core.model.access import COMPAT
 from flame.manager.desk import Desk
 from flame.manager.grpc.backend import Backend
 from flame.manager.grpc.frontend import Frontend
+from flame.manager.grpc.health import Health
 from flame.shell.address import Address
 from flame.shell.gate import Gate
 from flame.shell.listener import bind
@@ -101,8 +102,16 @@ class CompatServer:
 class ClientServer:
     """What clients beyond this process's sockets reach: `flame.v1` Frontend and the task plane, TLS and a token."""
 
-    def __init__(self, desk: Desk, gate: Gate, plane: Calls, credentials: grpc.ServerCredentials) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        gate: Gate,
+        plane: Calls,
+        committed: Callable[[], Awaitable[None]],
+        credentials: grpc.ServerCredentials,
+    ) -> None:
         self._frontend = Frontend(desk, gate)
+        self._health = Health(desk, committed)
         self._plane, self._credentials = plane, credentials
         self._server: grpc.aio.Server | None = None
 
@@ -112,7 +121,7 @@ class ClientServer:
 
         server = grpc.aio.server(options=OPTIONS)
         frontend_pb2_grpc.add_FrontendServicer_to_server(self._frontend, server)
-        server.add_generic_rpc_handlers((handler(self._plane),))
+        server.add_generic_rpc_handlers((handler(self._plane), self._health.handler()))
         bind(server, address, self._credentials)
         await server.start()
         self._server = server

@@ -497,16 +497,18 @@ class Welcome(_message.Message):
     def __init__(self, version: _Optional[int] = ..., epoch: _Optional[int] = ..., history: _Optional[str] = ..., durability: _Optional[str] = ..., cluster: _Optional[str] = ..., release: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., python: _Optional[str] = ..., shard: _Optional[int] = ..., shards: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Failure(_message.Message):
-    __slots__ = ("code", "message", "hint", "retry_after")
+    __slots__ = ("code", "message", "hint", "retry_after", "room")
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     HINT_FIELD_NUMBER: _ClassVar[int]
     RETRY_AFTER_FIELD_NUMBER: _ClassVar[int]
+    ROOM_FIELD_NUMBER: _ClassVar[int]
     code: str
     message: str
     hint: str
     retry_after: float
-    def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ..., hint: _Optional[str] = ..., retry_after: _Optional[float] = ...) -> None: ...
+    room: int
+    def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ..., hint: _Optional[str] = ..., retry_after: _Optional[float] = ..., room: _Optional[int] = ...) -> None: ...
 
 class Done(_message.Message):
     __slots__ = ()
