@@ -13,7 +13,8 @@ from flame.store.postgres import PostgresStore
 
 
 def say(*words: object) -> None:
-    print(time.monotonic(), *words, flush=True)
+    sys.stdout.write(" ".join(map(str, (time.monotonic(), *words))) + "\n")  # at once: two threads speak
+    sys.stdout.flush()
 
 
 def main() -> None:

@@ -26,6 +26,8 @@ class Candidate:
         self.process = subprocess.Popen(
             [sys.executable, str(PROGRAM), dsn, "sessions-0", address], stdout=subprocess.PIPE, text=True
         )
+        self._bound = threading.Timer(30, self.process.kill)
+        self._bound.start()
 
     def until(self, word):
         """When it said so (seconds, monotonic), and what came with it."""
@@ -40,6 +42,7 @@ class Candidate:
         return time.monotonic()
 
     def end(self):
+        self._bound.cancel()
         self.process.kill()
         self.process.stdout.close()
         self.process.wait()

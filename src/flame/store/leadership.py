@@ -157,7 +157,7 @@ class Leadership:
                 await asyncio.sleep(self._beat)
                 if not await connection.fetchval(_BEAT, self.role, self.holder, timeout=self._stale - self._beat):
                     break
-        except (TimeoutError, OSError, driver().PostgresError, driver().InterfaceError) as error:
+        except Exception as error:  # whatever it is: a leader that cannot say that it lives leads no more
             log.warning("leading %s: %s", self.role, translate(error, self._dsn, "beat"))
         self._ended(connection)
 

@@ -41,11 +41,9 @@ class MemoryStore:
     def save_snapshot(self, position: int, rows: Sequence[Row], gone: Sequence[tuple[str, int]]) -> None:
         self._snapshot = (position, tuple(rows))
         before = dict(gone)
-        self.journal = {
-            p: row
-            for p, row in self.journal.items()
-            if p >= before.get(row.session, 0) and (p > position or row.session)
-        }
+        for at, row in list(self.journal.items()):  # in place: a batch may come meanwhile, from another thread
+            if at < before.get(row.session, 0) or (at <= position and not row.session):
+                del self.journal[at]
 
     def probe(self) -> None:
         pass
