@@ -62,6 +62,7 @@ def up(
         ),
     ] = None,
     standby: Annotated[bool, typer.Option(help="with --storage: wait while another cluster leads")] = False,
+    no_node: Annotated[bool, typer.Option("--no-node", help="control plane only: this machine runs no tasks")] = False,
     managers: Annotated[
         int | None, typer.Option(min=1, max=64, help="session managers; sessions are divided among them")
     ] = None,
@@ -90,6 +91,7 @@ def up(
         advertise=advertise,
         managers=managers,
         standby=standby or None,
+        with_node=False if no_node else None,
         cpus=cpus,
         memory=running.size(memory),
         gpus=gpus,

@@ -140,7 +140,8 @@ class Supervisor:
         alloc = Address(path=str(sockets / "alloc.sock"))
         self.endpoint = planes[0]
         self._take_signals()
-        self._add("agent", lambda: self._agent(self._led(alloc)))
+        if config.with_node:
+            self._add("agent", lambda: self._agent(self._led(alloc)))
         shards = tuple(self._reached(shard, plane) for shard, plane in enumerate(planes)) if config.managers > 1 else ()
         for shard, plane in enumerate(planes):
             listeners = [(listen(plane), UNIX)] + (tcp if not shard else [])

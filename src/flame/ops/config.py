@@ -58,6 +58,8 @@ class ClusterConfig:
     """Session managers; sessions are divided among them by id."""
     standby: bool = False
     """With a shared database: wait while another cluster leads."""
+    with_node: bool = True
+    """This machine works, too; False: control plane only."""
     private: bool = False
     """Belongs to one client and ends with it."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -100,6 +102,7 @@ _KEYS: dict[str, tuple[str, Any]] = {
     "listen": ("listen", str),
     "advertise": ("advertise", str),
     "managers": ("managers", int),
+    "with_node": ("with_node", _yes),
     "client_certificates": ("client_certificates", _yes),
     "issuer": ("issuer", _issuer),
     "compat_listener": ("compat", str),
