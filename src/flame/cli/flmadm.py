@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flame.cli import certs
+from flame.cli import certs, install
 from flame.cli.entry import guard
 from flame.cli.output import write
 from flame.version import __version__
@@ -19,6 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(certs.app, name="certs")
+install.register(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -42,7 +43,7 @@ def completion(shell: Annotated[str, typer.Argument(help="bash, zsh, fish or pow
 
 
 def main() -> None:
-    sys.exit(guard(app))
+    sys.exit(guard(app, code=install.code_of))
 
 
 if __name__ == "__main__":
