@@ -34,6 +34,7 @@ def server():
 def cluster(server):
     with LocalCluster(durability="power", storage=server.make_database()) as made:
         yield made
+        print(made.log("manager")[-5000:], made.log("allocator")[-5000:])  # shown when a test fails
 
 
 def exactly_once(session, futures):
