@@ -177,6 +177,11 @@ class PostgresServer:
     def close(self) -> None:
         """End it and remove everything: nothing is worth a checkpoint."""
         if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)  # unlike SIGKILL it leaves no shared memory behind
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(START_LIMIT)
+                self._process = None
+        if self._process is not None:
             self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
 
