@@ -3,12 +3,14 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 BIN := .venv/bin
 SEEDS ?= 500
+SECONDS ?= 60
+MINUTES ?= 10
 ARGS ?=
 CODE := $(wildcard src tests examples benchmarks)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help ping test check format bench sim proto lock clean
+.PHONY: help ping test check format bench sim fuzz chaos proto lock clean
 
 help: ## Say what can be done
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -40,6 +42,12 @@ bench: .venv/.dev ## Measure Flame beside the standard library (and Ray, Dask wh
 
 sim: .venv/.dev ## Simulate SEEDS=500 clusters with faults and check every promise
 	@$(PY) -m flame.sim --seeds $(SEEDS) $(ARGS)
+
+fuzz: .venv/.dev ## Throw bytes at everything that reads bytes, SECONDS=60 for each target
+	@PYTHONPATH=src:tests $(PY) -m fuzz $(SECONDS)
+
+chaos: .venv/.dev ## Break a real cluster for MINUTES=10 and check every promise
+	@PYTHONPATH=src:tests $(PY) -m chaos --minutes $(MINUTES) $(ARGS)
 
 proto: .venv/.dev ## Generate the Python code of proto/
 	@scripts/protoc.sh

@@ -81,5 +81,8 @@ def encode_record(record: Record) -> bytes:
 
 def decode_record(data: bytes) -> AnyRecord:
     """Raises msgspec.DecodeError."""
-    record: AnyRecord = _DECODER.decode(data)
+    try:
+        record: AnyRecord = _DECODER.decode(data)
+    except UnicodeDecodeError as error:  # a text that is none is no DecodeError to msgspec
+        raise msgspec.DecodeError(str(error)) from None
     return record

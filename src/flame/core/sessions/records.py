@@ -202,7 +202,10 @@ def encode_record(record: Record) -> bytes:
 
 def decode_record(data: bytes) -> Record:
     """Raises msgspec.DecodeError."""
-    return _DECODER.decode(data)
+    try:
+        return _DECODER.decode(data)
+    except UnicodeDecodeError as error:  # a text that is none is no DecodeError to msgspec
+        raise msgspec.DecodeError(str(error)) from None
 
 
 def session_of(record: Record) -> str:
