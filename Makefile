@@ -44,6 +44,7 @@ sim: .venv/.dev ## Simulate SEEDS=500 clusters with faults and check every promi
 	@$(PY) -m flame.sim --seeds $(SEEDS) $(ARGS)
 
 fuzz: .venv/.dev ## Throw bytes at everything that reads bytes, SECONDS=60 for each target
+	@$(PY) -c "import atheris" 2>/dev/null || $(BIN)/uv pip install -q --python $(PY) "atheris>=2.3,<4"
 	@PYTHONPATH=src:tests $(PY) -m fuzz $(SECONDS)
 
 chaos: .venv/.dev ## Break a real cluster for MINUTES=10 and check every promise

@@ -19,7 +19,16 @@ def one(name: str, seconds: int) -> None:
     for number, seed in enumerate(seeds):
         (corpus / str(number)).write_bytes(seed)
     atheris.Setup(
-        [sys.argv[0], str(corpus), f"-max_total_time={seconds}", "-max_len=4096", "-timeout=10", "-verbosity=0"], target
+        [
+            sys.argv[0],
+            str(corpus),
+            f"-artifact_prefix={corpus}/",
+            f"-max_total_time={seconds}",
+            "-max_len=4096",
+            "-timeout=10",
+            "-verbosity=0",
+        ],
+        target,
     )
     atheris.Fuzz()
 

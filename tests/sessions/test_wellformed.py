@@ -6,6 +6,7 @@ import pytest
 from sessions.test_reactor import World
 
 from flame.core.model import messages as m
+from flame.core.model.payloads import pack_payloads
 from flame.core.model.reactor import Close, Joined, Received
 
 NAN, INFINITE = float("nan"), float("inf")
@@ -145,3 +146,19 @@ def test_a_stranger_with_the_name_of_an_executor_gets_nothing(world):
 
 def test_what_comes_behind_a_goodbye_is_not_looked_at(world):
     assert world.ask(m.GetSession("s"), peer=77) is None
+
+
+@pytest.mark.parametrize(
+    ("began", "ended", "code"), [(0.0, 5e-324, ""), (0.0, 1e308, ""), (2.0, 1.0, ""), (0.0, float("nan"), "protocol")]
+)
+def test_whatever_an_executors_clock_says_work_goes_on(world, began, ended, code):
+    """Found by fuzzing: the measured time of a task may be anything, and credits are divided by it."""
+    world.session()
+    world.submit(*[b"x"] * 8)
+    peer = world.executor()
+    run = world.assigned(peer)[0]
+    lengths, blob = pack_payloads([b"y"] * run[1])
+    world.handle(Received(peer, 0, m.Completed("s", 1, run, b"", lengths, blob, began, ended)))
+    said = [s.message.code for s in world.said if isinstance(s.message, m.Failure)]
+    assert said == ([code] if code else [])
+    assert code or world.assigned(peer)

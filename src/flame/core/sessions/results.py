@@ -17,6 +17,9 @@ from flame.core.sessions.table import Outcome, TaskTable, pairs
 
 _RETRY = ResultCode.RETRY.value
 
+SHORTEST = 1e-7
+"""Seconds that a task takes at least: what divides by it stays finite, whatever the executor's clock says."""
+
 
 def completed(core: Core, executor: Executor, message: Completed) -> None:
     """Record what may be recorded: tasks that are not terminal and whose hand-out is current. The rest is fenced, silently. The executor
@@ -33,7 +36,7 @@ def _take_in(core: Core, session: Session, executor: Executor, message: Complete
     kept = _settle_handouts(session, executor, message)
     count = len(message.lengths) >> 2
     if count and message.ended > message.began:
-        took = (message.ended - message.began) / count
+        took = max(SHORTEST, (message.ended - message.began) / count)
         executor.mean = took if not executor.mean else 0.5 * took + 0.5 * executor.mean
     whole = not message.codes.count(_RETRY) and sum(b - a for a, b, _ in kept) == count
     if whole:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -47,8 +48,15 @@ def _completed(message: m.Completed) -> None:
         raise ProtocolError(
             f"a frame of results whose {count} lengths fit neither its runs nor its {len(message.blob)} bytes"
         )
+    _times(message.began, message.ended)
     if message.codes and (len(message.codes) != count or message.codes.translate(None, _CODES)):
         raise ProtocolError(f"a frame of {count} results with codes that mean nothing")
+
+
+def _times(*moments: float) -> None:
+    """Clocks may differ and jump, but they show numbers. Raises ProtocolError."""
+    if not all(math.isfinite(moment) for moment in moments):
+        raise ProtocolError(f"a time that is none: {moments}")
 
 
 def _seconds(what: str, value: float | None) -> None:
@@ -106,5 +114,7 @@ _CHECKS: dict[type[m.Message], Callable[[Any], None]] = {
     m.CancelTasks: lambda message: _pairs(message.runs),
     m.Resume: lambda message: _pairs(message.has),
     m.Completed: _completed,
+    m.Started: lambda message: _times(message.at),
+    m.LogLine: lambda message: _times(message.at),
     m.Recalled: lambda message: check_runs(message.runs),
 }
