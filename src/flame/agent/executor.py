@@ -36,8 +36,8 @@ from flame.wire.codec import Deframer, decode, frame
 
 log = logging.getLogger("flame.executor")
 
-FLUSH_SECONDS = 0.002
-"""Results of short tasks leave together after this long, or when there is nothing left to run."""
+FLUSH_SECONDS, FLUSH_AWAY = 0.002, 0.006
+"""Results of short tasks leave together after this long, or when there is nothing left to run; to another machine more rarely."""
 STANDBY_PAUSE = 0.05
 RECONNECT_SECONDS = 30.0
 """How long an executor looks for its manager before it gives up."""
@@ -69,6 +69,11 @@ class Executor:
     def __init__(self, launch: Launch, page: Page, load: Callable[[m.Enter], FlameService]) -> None:
         self.peer = ExecutorPeer(launch.id, launch.token, launch.session, launch.python)
         self.addresses = parse_all(launch.address)
+        # Only a relay leads to another machine; its name says so (`agent.relay`).
+        away = any("/relay-" in address.path for address in self.addresses)
+        self.flush_after = FLUSH_AWAY if away else FLUSH_SECONDS
+        if away:
+            self.peer.features = (m.AWAY,)
         self._next = 0
         #: since when it has no manager, 0: it has one
         self._lost_at = 0.0
@@ -274,7 +279,7 @@ class Executor:
                 if stream._rest:
                     stream.end_task()
             peer.done(code, output, now)
-            if now - last > FLUSH_SECONDS or peer.full():
+            if now - last > self.flush_after or peer.full():
                 last = now
                 peer.flush()
                 self.send()

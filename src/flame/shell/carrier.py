@@ -1,18 +1,19 @@
-"""The task plane between machines: Envelopes as messages of a bidirectional gRPC stream, under TLS.
+"""The task plane between machines: Envelopes on a bidirectional gRPC stream, under TLS.
 
 A `Carrier` has the face of `shell.stream.Stream`, so that whoever talks over a socket can talk over a call: bytes of length-prefixed
-frames go in and come out, and each frame travels as one message. `pair` joins a call to a local socket: that is how executors and
-clients, which speak sockets only, reach another machine.
+frames go in and come out. Whatever is ready travels as one message: a message costs far more than what is
+in it. `pair` joins a call to a local socket: that is how executors and clients, which speak sockets only, reach another machine.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 import os
 import socket
+import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # why a connection fails we say
 import grpc
 import grpc.aio
 
-from flame.core.base.errors import FlameError, Unauthenticated, Unavailable
+from flame.core.base.errors import FlameError, ProtocolError, Unauthenticated, Unavailable
 from flame.security.tls import channel_credentials, diagnose
 from flame.shell.address import Address
 from flame.shell.stream import HIGH_WATER, LOW_WATER, Stream
 from flame.wire.codec import HEADER, MAX_FRAME
+
+log = logging.getLogger("flame.carrier")
 
 SERVICE, METHOD = "flame.plane.v1.Plane", "Connect"
 OPTIONS = (
@@ -43,6 +46,13 @@ OPTIONS = (
     ("grpc.http2.lookahead_bytes", 4 * 1024 * 1024),
 )
 CONNECT_LIMIT = 5.0
+BATCH = 1024 * 1024
+"""Bytes from which on a message takes no further frame."""
+PACE, FLOOD_PACE, FLOOD = 0.0005, 0.004, 2048
+"""Seconds between two messages of one stream: one by itself leaves at once, a few gather a little, and behind one of FLOOD bytes more: each
+message costs both sides about as much as a hundred short tasks in it."""
+_TAG = b"\x0a"
+"""Of `Envelopes.envelopes`, as protobuf writes it."""
 
 
 class Carrier:
@@ -58,6 +68,8 @@ class Carrier:
         self._call, self._data, self._ended, self._choked = call, data, ended, choked
         self._unsent: deque[bytes] = deque()
         self._size = 0
+        self._sent_at = 0.0
+        self._sent = 0
         self._full = False
         self._closing = False
         self._work = asyncio.Event()
@@ -71,12 +83,8 @@ class Carrier:
         """Any number of whole frames."""
         if not self.open or self._closing:
             return
-        at, end = 0, len(data)
-        while at < end:
-            size = HEADER.unpack_from(data, at)[0]
-            self._unsent.append(data[at + 4 : at + 4 + size])
-            at += 4 + size
-        self._size += end
+        self._unsent.append(data)
+        self._size += len(data)
         self._work.set()
         if not self._full and self._size > HIGH_WATER:
             self._full = True
@@ -98,15 +106,33 @@ class Carrier:
                     self._work.clear()
                     await self._work.wait()
                     continue
-                message = self._unsent.popleft()
-                await self._call.write(message)
-                self._size -= len(message) + 4
+                await self._gather()
+                frames = self._take()
+                self._sent_at, self._sent = time.monotonic(), len(frames)
+                await self._call.write(_packed(frames))
+                self._size -= len(frames)
                 if self._full and self._size < LOW_WATER:
                     self._full = False
                     self._choked(False)
         except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError, grpc.aio.AbortError):
             pass
         self.abort()
+
+    async def _gather(self) -> None:
+        """Wait a moment when messages follow each other closely."""
+        early = (FLOOD_PACE if self._sent > FLOOD else PACE) - (time.monotonic() - self._sent_at)
+        if early > 0:
+            await asyncio.sleep(early)
+
+    def _take(self) -> bytes:
+        """What is ready, up to a good size."""
+        if len(self._unsent) == 1:
+            return self._unsent.popleft()
+        parts, size = [], 0
+        while self._unsent and size < BATCH:
+            parts.append(self._unsent.popleft())
+            size += len(parts[-1])
+        return b"".join(parts)
 
     async def _read(self) -> None:
         try:
@@ -115,7 +141,9 @@ class Carrier:
                 message = await self._call.read()
                 if message is grpc.aio.EOF:
                     break
-                self._data(HEADER.pack(len(message)) + message)
+                self._data(_unpacked(message))
+        except ProtocolError as error:
+            log.warning("a broken stream: %s", error)
         except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError, grpc.aio.AbortError):
             pass
         self.abort()
@@ -139,6 +167,50 @@ class Carrier:
             if task is not current:
                 task.cancel()
         self._ended()
+
+
+def _packed(frames: bytes) -> bytes:
+    """Length-prefixed frames as one `Envelopes` message."""
+    parts: list[bytes] = []
+    at, end = 0, len(frames)
+    while at < end:
+        size = HEADER.unpack_from(frames, at)[0]
+        at += HEADER.size
+        parts += (_TAG, _varint(size), frames[at : at + size])
+        at += size
+    return b"".join(parts)
+
+
+def _unpacked(message: bytes) -> bytes:
+    """The inverse. Raises ProtocolError for what is no `Envelopes`."""
+    parts: list[bytes] = []
+    at, end = 0, len(message)
+    while at < end:
+        size, shift, begin = 0, 0, at + 1
+        if message[at : at + 1] != _TAG:
+            raise ProtocolError(f"{end} bytes that are no Envelopes")
+        while True:
+            if begin >= end or shift > 28:
+                raise ProtocolError(f"{end} bytes that end in the middle of Envelopes")
+            byte = message[begin]
+            size |= (byte & 0x7F) << shift
+            begin, shift = begin + 1, shift + 7
+            if byte < 0x80:
+                break
+        at = begin + size
+        if at > end:
+            raise ProtocolError(f"{end} bytes that end in the middle of Envelopes")
+        parts += (HEADER.pack(size), message[begin:at])
+    return b"".join(parts)
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
 
 
 def handler(serve: Callable[[Any], Awaitable[None]]) -> grpc.GenericRpcHandler:
@@ -201,14 +273,17 @@ async def _ready(channel: grpc.aio.Channel) -> None:
 
 def pair(sock: socket.socket, call: Any, ended: Callable[[], None] = lambda: None) -> tuple[Stream, Carrier]:
     """Join a local socket to a call: what comes in at one goes out at the other, and slowly where one side is slow."""
-    from flame.wire.codec import Deframer
-
-    deframer = Deframer()
+    whole = _Whole()
 
     def from_local(data: bytes) -> None:
-        with contextlib.suppress(FlameError):
-            for envelope in deframer.feed(data):
-                carrier.write(HEADER.pack(len(envelope)) + bytes(envelope))
+        try:
+            frames = whole.cut(data)
+        except ProtocolError as error:
+            log.warning("a broken local stream: %s", error)
+            over()
+            return
+        if frames:
+            carrier.write(frames)
 
     def over() -> None:
         stream.abort()
@@ -223,4 +298,35 @@ def pair(sock: socket.socket, call: Any, ended: Callable[[], None] = lambda: Non
     return stream, carrier
 
 
-Spawn = Callable[[Coroutine[Any, Any, None]], None]
+class _Whole:
+    """Cuts a byte stream behind whole frames, without looking into them."""
+
+    __slots__ = ("_need", "_parts", "_size")
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []  # of a frame that is not complete
+        self._size = self._need = 0
+
+    def cut(self, data: bytes) -> bytes:
+        """Every frame that is complete now. Raises ProtocolError for a length that cannot be."""
+        if self._need:
+            self._parts.append(data)
+            self._size += len(data)
+            if self._size < self._need:
+                return b""
+            data = b"".join(self._parts)
+            self._parts.clear()
+            self._size = self._need = 0
+        at, end = 0, len(data)
+        while end - at >= HEADER.size:
+            size = HEADER.unpack_from(data, at)[0]
+            if size > MAX_FRAME:
+                raise ProtocolError(f"a frame of {size} bytes; at most {MAX_FRAME}")
+            if end - at - HEADER.size < size:
+                break
+            at += HEADER.size + size
+        if at < end:
+            rest = data[at:]
+            self._need = HEADER.size if len(rest) < HEADER.size else HEADER.size + HEADER.unpack_from(rest)[0]
+            self._parts, self._size = [rest], len(rest)
+        return data[:at]

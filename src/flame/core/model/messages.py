@@ -23,6 +23,9 @@ RUN = 5
 BY_HAND = "by-hand"
 """Hello feature, and node, of an executor that somebody started by hand: no agent reports its end, the allocator does not know it."""
 
+AWAY = "away"
+"""Hello feature of an executor whose manager is on another machine: it is given more ahead, and sends less often."""
+
 NATIVE = "flame.native=1"
 """Label of applications whose service runs in the executor process; others get a process of their own behind the gRPC shim."""
 

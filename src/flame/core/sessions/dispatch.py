@@ -28,7 +28,8 @@ def goal(core: Core, session: Session, executor: Executor, ready: int) -> int:
     # Two at least, while tasks are shorter than what is called long: the next one is there when the last one ends, and is recalled when it
     # would have to wait.
     least = 2 if executor.mean < core.settings.long_task else 1
-    return max(1, min(max(least, int(core.settings.credit / executor.mean)), share, FRAME_TASKS))
+    credit = core.settings.credit_away if executor.away else core.settings.credit
+    return max(1, min(max(least, int(credit / executor.mean)), share, FRAME_TASKS))
 
 
 def feed(core: Core, session: Session) -> None:

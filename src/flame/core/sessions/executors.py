@@ -58,6 +58,7 @@ def joined(core: Core, peer: Peer, hello: m.Hello) -> None:
     if executor.peer is not None and executor.peer > peer:
         return  # an earlier connection of it, heard of late
     executor.peer, executor.lost_at = peer, 0.0
+    executor.away = m.AWAY in hello.features
     executor.blocked = False  # it says so again when it is
     core.serving[peer] = executor
     core.welcome(peer)

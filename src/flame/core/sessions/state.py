@@ -44,6 +44,8 @@ class Settings:
     """Of a session that names none."""
     credit: float = 0.004
     """Work handed to an executor ahead, in measured task time."""
+    credit_away: float = 0.02
+    """The same for an executor on another machine: frames take longer to it, and fewer large ones cost less."""
     long_task: float = 0.02
     """A task that runs longer has nothing prefetched behind it; executors report it after this time."""
     adopt_grace: float = 1.0
@@ -103,7 +105,7 @@ class Executor:
     """One process that serves one session."""
 
     __slots__ = (
-        "blocked", "handouts", "id", "idle_since", "idle_told", "killed", "leaving", "lost_at", "mean", "node", "outstanding",
+        "away", "blocked", "handouts", "id", "idle_since", "idle_told", "killed", "leaving", "lost_at", "mean", "node", "outstanding",
         "peer", "recalling", "seq", "session", "started", "state", "token",
     )  # fmt: skip
 
@@ -123,6 +125,7 @@ class Executor:
         self.recalling = False
         self.blocked = False
         self.leaving = False
+        self.away = False
         #: it dies by our hand: its current task is not to blame
         self.killed = False
         self.lost_at = 0.0

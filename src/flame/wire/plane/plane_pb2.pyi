@@ -6,6 +6,12 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Envelopes(_message.Message):
+    __slots__ = ("envelopes",)
+    ENVELOPES_FIELD_NUMBER: _ClassVar[int]
+    envelopes: _containers.RepeatedCompositeFieldContainer[Envelope]
+    def __init__(self, envelopes: _Optional[_Iterable[_Union[Envelope, _Mapping]]] = ...) -> None: ...
+
 class Envelope(_message.Message):
     __slots__ = ("request", "session_info", "task_info", "app_info", "node_info", "executor_info", "hello", "welcome", "failure", "done", "open_session", "close_session", "delete_session", "get_session", "list_sessions", "session_list", "register_app", "update_app", "unregister_app", "get_app", "list_apps", "app_list", "list_nodes", "node_list", "list_executors", "executor_list", "get_status", "status", "explain", "explanation", "get_logs", "log_list", "submit", "submitted", "results", "resume", "get_task", "list_tasks", "task_list", "watch_task", "unwatch", "task_changed", "cancel_tasks", "cancelled", "log_line", "streamed", "enter", "entered", "assign", "completed", "recorded", "started", "recall", "recalled", "cancel_running", "blocked", "leave", "left", "demand_changed", "demand_gone", "executor_changed", "kill_executor", "granted", "drain_executor", "placement_gone", "cluster_changed", "reasons", "manager_joined", "placed", "register_node", "heartbeat", "release_node", "start_placement", "stop_placement", "placement_started", "placement_exited", "share_blob", "fetch_blob", "blob", "identity", "tenant_info", "tenant_use", "token_info", "who_am_i", "create_token", "token_created", "revoke_token", "list_tokens", "token_list", "set_tenant", "drop_tenant", "list_tenants", "tenant_list", "set_node", "join_node", "node_admitted", "redeem_token", "identities")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
