@@ -49,7 +49,7 @@ def main() -> int:
     client, report = options.pop("client_fd", None), options.pop("report_fd", None)
     endpoints = [parse(text) for text in options.pop("endpoints")]
     config = ClusterConfig(
-        **(options | {"data_dir": Path(options["data_dir"]), "policies": tuple(options["policies"])})
+        **(options | {"data_dir": Path(options["data_dir"]), "policies": tuple(options.get("policies", ()))})
     )
     supervisor = NodeSupervisor(config, endpoints, client, report)
     name_process("flame-node")

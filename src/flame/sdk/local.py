@@ -25,9 +25,15 @@ START_LIMIT = 30.0
 class PrivateCluster:
     """A cluster that lives as long as this object's process: it watches the other end of a pipe."""
 
-    def __init__(self, config: dict[str, Any] | None = None, *, fall_back: bool = True) -> None:
-        """config: fields of ClusterConfig; fall_back: use a temporary directory when the usual one is in use."""
-        self._fall_back = fall_back
+    def __init__(
+        self,
+        config: dict[str, Any] | None = None,
+        *,
+        fall_back: bool = True,
+        module: str = "flame.cluster.supervisor",
+    ) -> None:
+        """config: fields of ClusterConfig; fall_back: use a temporary directory when the usual one is in use; module: which supervisor."""
+        self._fall_back, self._module = fall_back, module
         self._temporary: Path | None = None
         self._client_r, self._client_w = os.pipe()
         self._report_r, self._report_w = os.pipe()
@@ -54,7 +60,7 @@ class PrivateCluster:
         try:
             self.pid = os.posix_spawn(
                 sys.executable,
-                [sys.executable, "-X", "frozen_modules=on", "-m", "flame.cluster.supervisor"],
+                [sys.executable, "-X", "frozen_modules=on", "-m", self._module],
                 environment,
                 file_actions=[(os.POSIX_SPAWN_DUP2, read, 0), (os.POSIX_SPAWN_DUP2, null, 1)],
                 setsid=True,
