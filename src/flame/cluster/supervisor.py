@@ -20,12 +20,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from flame.agent import zygote
+from flame.agent import confinement, sandbox, zygote
 from flame.cluster import children
 from flame.cluster.listening import ensure_certificates, listening, loopback, public
 from flame.core.base.errors import BY_CODE, DataDirLocked, Fenced, FlameError, InvalidArgument
 from flame.core.model.access import PREFIX
 from flame.ops.config import ClusterConfig
+from flame.ops.isolation import isolation
 from flame.ops.paths import RunFile, default_file, socket_dir, write_private
 from flame.platform.death import die_with_parent, name_process
 from flame.shell.address import Address, listen
@@ -81,6 +82,7 @@ class Supervisor:
     def run(self) -> int:
         try:
             try:
+                self._refuse_policy()
                 self._prepare()
             except OSError as error:
                 text = f"cannot start in {self.config.data_dir}: {error.strerror or error} ({error.filename})"
@@ -117,6 +119,11 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._asked_to_stop)
         signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
+
+    def _refuse_policy(self) -> None:
+        """Raises InvalidArgument: executors could not run here as they are to."""
+        policy = isolation(self.config.isolation, self.config.private)
+        sandbox.refuse(policy.runtime, policy.namespaces)
 
     def _prepare(self) -> None:
         config = self.config
@@ -229,8 +236,9 @@ class Supervisor:
         """The zygote is forked first, while this process has neither loop nor thread."""
         children.log_to(self.config.data_dir / "logs", "agent")
         slots = self.config.cpus or max(4, os.cpu_count() or 1)
-        _, sock = zygote.spawn(pool=min(8, max(1, int(slots))))
-        self._live("agent", lambda: children.agent(self.config, sock, allocators, endpoints, self.config.private))
+        ground = confinement.prepare(self.config)
+        _, sock = zygote.spawn(min(8, max(1, int(slots))), ground)
+        self._live("agent", lambda: children.agent(self.config, sock, allocators, endpoints, ground))
 
     def _asked_to_stop(self, *_: object) -> None:
         self.stopping = True
@@ -344,10 +352,11 @@ class Supervisor:
             default_file().unlink(missing_ok=True)
         if self._lock is not None:
             sockets = socket_dir(self.config.data_dir)
-            for path in sockets.glob("*.sock"):
+            for path in sockets.rglob("*.sock"):
                 path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                sockets.rmdir()
+            for directory in (sockets / sandbox.INNER, sockets):
+                with contextlib.suppress(OSError):
+                    directory.rmdir()
 
     # -- what others read --------------------------------------------------------------------------------------------------
 
