@@ -28,7 +28,7 @@ from flame.core.model import messages as m
 from flame.core.peers.agent import AgentPeer, Signal, Spawn
 from flame.ops.config import ClusterConfig
 from flame.ops.paths import socket_dir, write_private
-from flame.shell.address import Address, parse, parse_all
+from flame.shell.address import Address, parse_all
 from flame.shell.driver import Clock
 from flame.shell.plane import Dialler
 
@@ -248,7 +248,7 @@ class AgentProcess:
             policy.namespaces,
             directory,
             self.config.cluster.data_dir,
-            parse(made.address).path,
+            made.address,
             environment,
             *paths,
         )

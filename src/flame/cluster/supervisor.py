@@ -151,7 +151,8 @@ class Supervisor:
             self._add("agent", lambda: self._agent(self._led(alloc)))
         shards = tuple(self._reached(shard, plane) for shard, plane in enumerate(planes)) if config.managers > 1 else ()
         for shard, plane in enumerate(planes):
-            listeners = [(listen(plane), UNIX)] + (tcp if not shard else [])
+            listeners = [(listen(plane), UNIX), (listen(sandbox.inner_socket(plane)), Gate())]
+            listeners += tcp if not shard else []
             self._add_manager(shard, plane, alloc, listeners, shards, gate)
         alloc_listener = listen(alloc)
         self._add("allocator", lambda: self._live("allocator", lambda: children.allocator(
@@ -352,11 +353,10 @@ class Supervisor:
             default_file().unlink(missing_ok=True)
         if self._lock is not None:
             sockets = socket_dir(self.config.data_dir)
-            for path in sockets.rglob("*.sock"):
+            for path in sockets.glob("*.sock"):
                 path.unlink(missing_ok=True)
-            for directory in (sockets / sandbox.INNER, sockets):
-                with contextlib.suppress(OSError):
-                    directory.rmdir()
+            with contextlib.suppress(OSError):
+                sockets.rmdir()
 
     # -- what others read --------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ PASSED = (
 )  # fmt: skip
 """What a cleared environment keeps of the agent's: where things are and how to speak, never who somebody is."""
 PASSED_PREFIXES = ("LC_", "PYTHON", "FLAME_", "OMP_", "MKL_", "OPENBLAS_")
-SECRET_WORDS = ("TOKEN", "SECRET", "PASSWORD", "CERT", "KEY")
+SECRET_WORDS = ("TOKEN", "SECRET", "PASSWORD", "CERT", "KEY", "STORAGE")
 """A name with a prefix above and one of these in it stays behind."""
 
 
