@@ -228,9 +228,10 @@ def _places_to_write(order: StartPlacement, data_dir: Path) -> Iterator[str]:
 
 
 def _shallow(paths: Iterable[str]) -> list[str]:
-    """Each once, none inside of another, never everything."""
+    """Each once, none inside of another, never everything. What is a link is also needed where it leads to."""
     found: list[str] = []
-    for path in sorted({os.path.normpath(path) for path in paths}, key=len):
+    named = {os.path.normpath(path) for path in paths}
+    for path in sorted(named | {os.path.realpath(path) for path in named}, key=len):
         whole = path == "/" or path in ("/usr", "/tmp") or any(Path(path).is_relative_to(outer) for outer in found)
         if not whole and not Path(path).is_relative_to("/usr"):
             found.append(path)

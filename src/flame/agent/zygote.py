@@ -107,7 +107,7 @@ class Zygote:
         while True:
             hungry = len(self.warm) < self.pool
             # The pool is filled while nobody asks for anything: forks must not compete with a session that just begins.
-            ready = select.select(inputs, (), (), LOOK if hungry or self.doomed or self.haunted else None)[0]
+            ready = select.select(inputs, (), (), LOOK if hungry or self._unburied() else None)[0]
             if self._wake in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake, 4096)
@@ -265,9 +265,14 @@ class Zygote:
         if not group.remove():
             self.doomed.append(group)
 
+    def _unburied(self) -> bool:
+        return bool(self.doomed or self.haunted) or (self.cgroups is not None and not self.cgroups.swept)
+
     def _bury(self) -> None:
         """What could not be removed before, and what an executor left behind where no group holds it together."""
         self.doomed = [group for group in self.doomed if not (group.kill() and group.remove())]
+        if self.cgroups is not None and not self.cgroups.swept:
+            self.cgroups.sweep()
         now = time.monotonic()
         self.haunted = {id: until for id, until in self.haunted.items() if until > now}
         if self.haunted:

@@ -106,7 +106,7 @@ class Group:
         return None
 
     def limit(self, limits: Limits) -> None:
-        """Writes what has changed. Raises OSError."""
+        """Writes what has changed; memory may only become less (version 1 has an order for more). Raises OSError."""
         for hierarchy, directory in zip(self._hierarchies, self.directories, strict=True):
             for knob in knobs(hierarchy.version, limits):
                 if knob.controller not in hierarchy.controllers or self._said.get(knob.file) == knob.value:
@@ -187,8 +187,8 @@ class Cgroups:
     def __init__(self, hierarchies: list[Hierarchy]) -> None:
         """Raises OSError."""
         name = f"{PREFIX}-{namespace()}-{os.getpid()}-{started(os.getpid())}"
-        for hierarchy in hierarchies:
-            sweep(hierarchy.parent)
+        self._parents = [hierarchy.parent for hierarchy in hierarchies]
+        self.swept = self.sweep()
         self._all = Group(hierarchies, name)
         self._inside = [Hierarchy(h.version, h.parent / name, h.controllers) for h in hierarchies]
         try:
@@ -212,6 +212,11 @@ class Cgroups:
             return cls(hierarchies), reasons
         except OSError as error:
             return None, [*reasons, f"no control group can be made: {error}"]
+
+    def sweep(self) -> bool:
+        """Clear up behind engines that are gone; False while their processes are still ending."""
+        self.swept = not any([sweep(parent) for parent in self._parents])
+        return self.swept
 
     def version(self, controller: str) -> int:
         """1 or 2; 0 when it is not ours."""
@@ -245,18 +250,19 @@ def clear(directory: Path) -> None:
 
 
 def sweep(parent: Path) -> list[str]:
-    """Remove the groups of engines that are gone; returns their names. One whose processes are still ending is left to the next."""
-    gone = []
+    """Remove the groups of engines that are gone; returns the names of those that cannot go yet, as their processes are still ending."""
+    left = []
     for directory in _directories(parent):
         words = directory.name.split("-")
         if words[:2] != [PREFIX, str(namespace())] or len(words) != 4 or not (words[2] + words[3]).isdecimal():
             continue  # not an engine's, or of one whose process ids mean nothing here
         if started(int(words[2])) != int(words[3]):
             clear(directory)
-            with contextlib.suppress(OSError):
+            try:
                 directory.rmdir()
-            gone.append(directory.name)
-    return gone
+            except OSError:
+                left.append(directory.name)
+    return left
 
 
 def started(pid: int) -> int:
