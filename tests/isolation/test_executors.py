@@ -46,6 +46,11 @@ def labels_of(client):
     return client.list_nodes()[0].labels
 
 
+def zygote_of(cluster):
+    agent = cluster.pid("agent")
+    return int(Path(f"/proc/{agent}/task/{agent}/children").read_text().split()[0])
+
+
 def events(client, session):
     return [event.message for event in client.get_session(session.id).events if event.reason == "ExecutorExited"]
 
@@ -210,17 +215,28 @@ def test_a_node_says_what_it_enforces(client, cluster):
 
 
 @needs_groups
-def test_an_agent_that_is_killed_leaves_nothing_for_long():
+@pytest.mark.parametrize("name", ["zygote", "agent"])
+def test_an_agent_that_is_killed_leaves_nothing_for_long(name):
     before = set(groups_left())
     with LocalCluster() as cluster, cluster.connect() as client, client.session(Probe) as session:
         left = ask(session, "leave-running")
         ours = set(groups_left()) - before
         assert ours
-        cluster.kill("agent")
+        os.kill(zygote_of(cluster) if name == "zygote" else cluster.pid("agent"), signal.SIGKILL)
         assert isinstance(ask(session, "pid"), int)  # the next agent took over, and cleared up first
         eventually(lambda: not any(alive(one) for one in left))
         eventually(lambda: not ours & set(groups_left()))
     assert set(groups_left()) <= before
+
+
+@needs_groups
+def test_a_cluster_that_is_killed_leaves_no_groups():
+    before = set(groups_left())
+    with LocalCluster() as cluster, cluster.connect() as client:
+        left = ask(client.session(Probe), "leave-running")
+        cluster.kill("supervisor")
+        eventually(lambda: not any(alive(one) for one in left))
+        eventually(lambda: set(groups_left()) <= before)
 
 
 def test_a_microvm_is_refused_at_the_start(tmp_path):

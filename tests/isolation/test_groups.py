@@ -131,7 +131,7 @@ def test_an_engine_that_starts_removes_what_a_dead_one_left():
         assert all(directory.exists() for directory in inside.directories)
         dead.kill()
         dead.wait()
-        eventually(lambda: not any([sweep(parent.parent) for parent in parents]))
+        eventually(lambda: not [name for parent in parents for name in sweep(parent.parent)])
         assert left.wait(10) == -signal.SIGKILL
         assert [all(d.exists() for d in group.directories) for group in groups] == [False, True, True]
         assert not alive(left.pid)

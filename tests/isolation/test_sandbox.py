@@ -94,9 +94,9 @@ def test_it_has_no_network_when_that_is_asked(session):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         assert ask(session, "dial", "127.0.0.1", port) != "connected"
-        with LocalCluster(isolation={"runtime": "bubblewrap"}) as other, other.connect() as client:
-            with client.session(Probe) as connected:
-                assert ask(connected, "dial", "127.0.0.1", port) == "connected"
+        other = LocalCluster(isolation={"runtime": "bubblewrap"})
+        with other, other.connect() as client, client.session(Probe) as connected:
+            assert ask(connected, "dial", "127.0.0.1", port) == "connected"
 
 
 def test_the_engine_gives_it_a_user_s_rights_and_one_socket(session, cluster):

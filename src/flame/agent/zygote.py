@@ -41,6 +41,8 @@ MARK = "FLAME_EXECUTOR_ID"
 """Names the executor to which a process belongs, in the environment that the kernel shows of it."""
 LOOK = 0.03
 """Seconds between looks at what is not done yet: a pool to fill, groups whose last processes still end."""
+ORPHANED = signal.SIGUSR2
+"""How it learns that its agent was killed: it has something to clear up."""
 HAUNTED = 1.0
 """Seconds during which what an executor left running is looked for, where there are no control groups."""
 LAST = 0.15
@@ -99,6 +101,7 @@ class Zygote:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the agent decides
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(ORPHANED, lambda *_: self._finish())
         signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
         preload()
         gc.collect()
@@ -217,7 +220,7 @@ class Zygote:
         forbid_new_privileges()
         offer_as_victim()
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGTERM):
+        for number in (signal.SIGCHLD, signal.SIGTERM, ORPHANED):
             signal.signal(number, signal.SIG_DFL)
         os.close(self._wake)
         os.close(self._woken)
@@ -292,8 +295,6 @@ class Zygote:
         """The agent is done: what still runs dies with this process, its groups go before."""
         deadline = time.monotonic() + LAST
         while self.cgroups is not None and not self.cgroups.close() and time.monotonic() < deadline:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(-1, os.WNOHANG)
             time.sleep(0.002)
         os._exit(0)
 
@@ -371,7 +372,8 @@ def spawn(pool: int, ground: Ground) -> tuple[int, socket.socket]:
         code: Any = 1
         try:
             ours.close()
-            die_with_parent(parent)
+            signal.signal(ORPHANED, lambda *_: os._exit(0))
+            die_with_parent(parent, ORPHANED)
             name_process("flame-zygote")
             adopt_orphans()
             block = EnvironmentBlock()

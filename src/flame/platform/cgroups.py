@@ -215,7 +215,8 @@ class Cgroups:
 
     def sweep(self) -> bool:
         """Clear up behind engines that are gone; False while their processes are still ending."""
-        self.swept = not any([sweep(parent) for parent in self._parents])
+        left = [name for parent in self._parents for name in sweep(parent)]
+        self.swept = not left
         return self.swept
 
     def version(self, controller: str) -> int:
