@@ -124,17 +124,21 @@ class Group:
             write(directory / "cgroup.procs", str(pid))
 
     def pids(self) -> list[int]:
-        found = set()
-        for directory in self.directories:
-            with contextlib.suppress(OSError):
-                found |= {int(word) for word in (directory / "cgroup.procs").read_text().split()}
-        return sorted(found)
+        """Its members are the same everywhere."""
+        return [int(word) for word in _text(self.directories[0] / "cgroup.procs").split()]
+
+    def is_empty(self) -> bool:
+        """Counters are read several times faster than lists."""
+        at = self._at("pids")
+        if at is not None and (count := _text(at[0] / "pids.current").strip()).isdecimal():
+            return count == "0"
+        return not self.pids()
 
     def kill(self) -> bool:
         """SIGKILL to everything in it; True when nothing was."""
-        pids = self.pids()
-        if not pids:
+        if self.is_empty():
             return True
+        pids = self.pids()
         for directory in self.directories:
             with contextlib.suppress(OSError):
                 write(directory / "pids.max", "0")  # nobody escapes by forking
