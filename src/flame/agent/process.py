@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from flame.agent import sandbox
+from flame.agent.confinement import Ground, environment_of
 from flame.agent.joining import CA, IDENTITY
 from flame.agent.node import this_node
 from flame.agent.page import current
@@ -42,6 +44,8 @@ KEPT_LOGS = 200
 """Output files of executors that ended badly, kept under DIR/logs/executors."""
 
 
+ZYGOTE_GRACE = 0.25
+"""Seconds the zygote may take to clear up behind itself."""
 REJOIN_GRACE = 30.0
 """Seconds that a node's executors are kept when its connection breaks: as long as they look for their manager."""
 RENEW_CHECK = 3600.0
@@ -51,6 +55,7 @@ RENEW_CHECK = 3600.0
 class AgentConfig:
     cluster: ClusterConfig
     allocators: Sequence[Address] | Callable[[], Awaitable[Sequence[Address]]]
+    ground: Ground
     endpoints: tuple[Address, ...] = ()
     """Of a node on another machine: where clients reach the cluster. Its certificate is in `DIR/certs`."""
     python: str = ""
@@ -63,7 +68,8 @@ class AgentProcess:
 
     def __init__(self, config: AgentConfig, zygote: socket.socket) -> None:
         self.config, self.zygote = config, zygote
-        self.node = this_node(config.cluster)
+        self.ground = config.ground
+        self.node = msgspec.structs.replace(this_node(config.cluster), labels=self.ground.labels())
         self.relays = self._make_relays()
         if config.endpoints:
             self.node = msgspec.structs.replace(self.node, grace=REJOIN_GRACE)
@@ -96,6 +102,8 @@ class AgentProcess:
         return Remote(address, certs / CA, certs / IDENTITY)
 
     async def run(self) -> None:
+        if complaint := self.ground.complaint():
+            log.warning("isolation: %s", complaint)
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -121,8 +129,18 @@ class AgentProcess:
             self._renewing.cancel()
         if self.relays is not None:
             self.relays.stop()
-        self.zygote.close()
+        self._end_zygote()
         shutil.rmtree(self.work, ignore_errors=True)
+
+    def _end_zygote(self) -> None:
+        """It removes the control groups, which it could not if it died with us."""
+        self.loop.remove_reader(self.zygote.fileno())
+        self.zygote.settimeout(ZYGOTE_GRACE)
+        with contextlib.suppress(OSError):
+            self.zygote.shutdown(socket.SHUT_WR)
+            while self.zygote.recv(1 << 20):
+                pass
+        self.zygote.close()
 
     async def _renew_by_itself(self, relays: Relays) -> None:
         """Long before the certificate ends; a failed attempt is tried again at the next look."""
@@ -180,7 +198,7 @@ class AgentProcess:
         try:
             (directory / "tmp").mkdir(parents=True, mode=0o700)
             self.zygote.send(msgspec.json.encode(self._order(order, directory)))
-        except OSError as error:
+        except (OSError, FlameError) as error:
             self.peer.failed(order.id, f"cannot start: {error}", self.clock())
             self._go()
 
@@ -194,7 +212,10 @@ class AgentProcess:
         return ",".join(found or map(str, addresses))
 
     def _order(self, order: m.StartPlacement, directory: Path) -> Order:
+        runtime = self.ground.runtime(order)
         address = self._address(order)
+        if runtime != "process":
+            address = sandbox.inner(address)
         write_private(directory / "token", order.token)
         environment = dict(self.config.cluster.environment)
         environment |= {
@@ -209,10 +230,29 @@ class AgentProcess:
         if self.node.devices:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(order.devices)
         if m.NATIVE in order.spec.labels:
-            environment |= {
-                k: os.path.expandvars(v) for k, v in order.spec.environments.items() if not k.startswith("FLAME_PICKLE")
-            }
-        return Order(order.id, order.token, order.session, address, str(directory), environment, self.config.python)
+            environment |= environment_of(self.ground, order.spec.environments)
+        made = Order(
+            order.id, order.token, order.session, address, str(directory), environment, self.config.python,
+            self.ground.limits(order), self.ground.rlimits(order),
+        )  # fmt: skip
+        return made if runtime == "process" else self._sandboxed(order, made)
+
+    def _sandboxed(self, order: m.StartPlacement, made: Order) -> Order:
+        """It is not forked: it reads its order from a file in its directory."""
+        directory, policy = Path(made.directory), self.ground.policy
+        write_private(directory / "launch", msgspec.json.encode(made).decode())
+        environment = self.ground.environment | made.environment | sandbox.ENVIRONMENT
+        paths = policy.readable, policy.writable
+        line = sandbox.command(
+            order,
+            policy.namespaces,
+            directory,
+            self.config.cluster.data_dir,
+            made.address,
+            environment,
+            *paths,
+        )
+        return msgspec.structs.replace(made, sandbox=line, environment=environment)
 
     def _from_zygote(self) -> None:
         while True:
@@ -240,7 +280,10 @@ class AgentProcess:
             running = current(directory / "page")
             bad = report.signal is not None or report.code != 0
             tail = self._tail(directory) if bad else ""
-            self.peer.exited(report.id, report.code, report.signal, running, tail, now)
+            process, reason = self.peer.processes.get(report.id), ""
+            if process is not None and not process.stopping:
+                reason = self.ground.why(process.order, report.signal, report.out_of_memory, report.peak)
+            self.peer.exited(report.id, report.code, report.signal, running, f"{tail}\n{reason}".strip(), now, reason)
             self._tidy(report.id, directory, bad)
         if not self.peer.processes:
             self.empty.set()

@@ -1,7 +1,8 @@
 """The zygote: a single-threaded process (no event loop, no grpc, no numpy) that forks executors.
 
-Forking it costs 1-2 ms where starting Python costs 50. A few children wait forked already (the warm pool); none has entered a session. It
-is told what to start on a socket and tells what started and ended. Executors die with it, it dies with its agent.
+Forking it costs 1-2 ms where starting Python costs 50. A few children wait forked already (the warm pool), each in a control group of its
+own; none has entered a session. It is told what to start on a socket and tells what started and ended. Executors die with it, it dies with
+its agent. What a service leaves running is killed with its executor: all of its control group, or what bears its name.
 """
 
 from __future__ import annotations
@@ -13,20 +14,45 @@ import select
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
+from flame.platform.cgroups import Cgroups, Group, Limits
+from flame.platform.confine import (
+    EnvironmentBlock,
+    adopt_orphans,
+    children,
+    forbid_new_privileges,
+    marked,
+    offer_as_victim,
+    set_limits,
+)
 from flame.platform.death import die_with_parent, name_process
+
+if TYPE_CHECKING:
+    from flame.agent.confinement import Ground
 
 KIND = getattr(socket, "SOCK_SEQPACKET", socket.SOCK_DGRAM)
 _LIMIT = 1 << 20
+MARK = "FLAME_EXECUTOR_ID"
+"""Names the executor to which a process belongs, in the environment that the kernel shows of it."""
+LOOK = 0.03
+"""Seconds between looks at what is not done yet: a pool to fill, groups whose last processes still end."""
+ORPHANED = signal.SIGUSR2
+"""How it learns that its agent was killed: it has something to clear up."""
+HAUNTED = 1.0
+"""Seconds during which what an executor left running is looked for, where there are no control groups."""
+LAST = 0.15
+"""Seconds to remove control groups at the end."""
 _encode, _decode = msgspec.json.encode, msgspec.json.decode
 
 
 class Order(msgspec.Struct):
-    """Start one executor. `directory` is private to it; `environment` is added to the zygote's."""
+    """Start one executor. `directory` is private to it; `environment` is added to the zygote's. `limits`: of its control group;
+    `rlimits`: what it sets for itself; `sandbox`: the command line that starts it, with `environment` and no more; empty: it is forked."""
 
     id: str
     token: str
@@ -35,10 +61,14 @@ class Order(msgspec.Struct):
     directory: str
     environment: dict[str, str] = {}
     python: str = ""
+    limits: Limits = Limits()
+    rlimits: dict[str, int] = {}
+    sandbox: list[str] = []
 
 
 class Report(msgspec.Struct, omit_defaults=True):
-    """`started` (pid), or `ended` (code or signal), or `failed` (why)."""
+    """`started` (pid), or `ended` (code or signal), or `failed` (why). `out_of_memory`: that is why the kernel ended it; `peak`: the most
+    memory it had, in bytes."""
 
     id: str
     kind: str
@@ -46,15 +76,23 @@ class Report(msgspec.Struct, omit_defaults=True):
     code: int | None = None
     signal: int | None = None
     reason: str = ""
+    out_of_memory: bool = False
+    peak: int = 0
 
 
 class Zygote:
     """Runs until its socket ends."""
 
-    def __init__(self, sock: socket.socket, pool: int) -> None:
-        self.sock, self.pool = sock, pool
+    def __init__(self, sock: socket.socket, pool: int, block: EnvironmentBlock, cgroups: Cgroups | None) -> None:
+        self.sock, self.pool, self.block, self.cgroups = sock, pool, block, cgroups
         self.warm: list[tuple[int, socket.socket]] = []
         self.running: dict[int, str] = {}
+        self.sandboxes: set[int] = set()
+        self.groups: dict[int, Group] = {}
+        self.doomed: list[Group] = []
+        self.haunted: dict[str, float] = {}
+        self._made = 0
+        self._failure = ""
         self._wake, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._woken, False)
@@ -63,6 +101,7 @@ class Zygote:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the agent decides
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(ORPHANED, lambda *_: self._finish())
         signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
         preload()
         gc.collect()
@@ -71,18 +110,21 @@ class Zygote:
         while True:
             hungry = len(self.warm) < self.pool
             # The pool is filled while nobody asks for anything: forks must not compete with a session that just begins.
-            ready = select.select(inputs, (), (), 0.03 if hungry else None)[0]
+            ready = select.select(inputs, (), (), LOOK if hungry or self._unburied() else None)[0]
             if self._wake in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake, 4096)
                 self._reap()
+                self._bury()
             if self.sock in ready:
                 data = self.sock.recv(_LIMIT)
                 if not data:
-                    os._exit(0)
+                    self._finish()
                 self._start(_decode(data, type=Order))
             if not ready and hungry:
                 self._fork_warm()
+            if not ready:
+                self._bury()
 
     def _fork_warm(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, KIND)
@@ -98,11 +140,30 @@ class Zygote:
             self._become_child(parent)
             data = theirs.recv(_LIMIT)
             theirs.close()
-            execute(_decode(data, type=Order)) if data else os._exit(0)
+            execute(_decode(data, type=Order), self.block) if data else os._exit(0)
         theirs.close()
         self.warm.append((pid, ours))
+        self._enclose(pid)
+
+    def _enclose(self, pid: int) -> None:
+        """A control group for a child that does nothing yet. Without one it runs as before; the agent's log says so."""
+        if self.cgroups is None:
+            return
+        self._made += 1
+        try:
+            group = self.cgroups.make(f"e{self._made}")
+            self.groups[pid] = group
+            group.limit(Limits())
+            group.add(pid)
+        except OSError as error:
+            if str(error) != self._failure:
+                self._failure = str(error)
+                os.write(2, f"zygote: an executor has no control group: {error}\n".encode())
 
     def _start(self, order: Order) -> None:
+        if order.sandbox:
+            self._start_sandbox(order)
+            return
         if not self.warm:
             self._fork_warm()
         if not self.warm:
@@ -110,15 +171,56 @@ class Zygote:
             return
         pid, channel = self.warm.pop(0)
         self.running[pid] = order.id
-        with contextlib.suppress(OSError), channel:
-            channel.send(_encode(order))
+        if self._limit(pid, order):
+            with contextlib.suppress(OSError), channel:
+                channel.send(_encode(order))
+        channel.close()
+        self._tell(Report(order.id, "started", pid))
+
+    def _limit(self, pid: int, order: Order) -> bool:
+        """False, and the child ends, when its control group cannot be limited as it must be."""
+        group = self.groups.get(pid)
+        try:
+            if group is not None:
+                group.limit(order.limits)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                Path(order.directory, "err").write_text(f"cannot limit its control group: {error}\n")
+            os.kill(pid, signal.SIGKILL)
+            return False
+        return True
+
+    def _start_sandbox(self, order: Order) -> None:
+        parent, (go, ready) = os.getpid(), os.pipe()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.close(go)
+            os.close(ready)
+            self._tell(Report(order.id, "failed", reason=f"fork failed: {error.strerror}"))
+            return
+        if pid == 0:
+            os.close(ready)
+            self._become_child(parent)
+            if not os.read(go, 1):
+                os._exit(1)
+            enter_sandbox(order)
+        os.close(go)
+        self.running[pid] = order.id
+        self.sandboxes.add(pid)
+        self._enclose(pid)
+        if self._limit(pid, order):
+            os.write(ready, b"1")
+        os.close(ready)
         self._tell(Report(order.id, "started", pid))
 
     def _become_child(self, parent: int) -> None:
         die_with_parent(parent)
         os.setpgid(0, 0)
+        forbid_new_privileges()
+        offer_as_victim()
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGTERM):
+        for number in (signal.SIGCHLD, signal.SIGTERM, ORPHANED):
             signal.signal(number, signal.SIG_DFL)
         os.close(self._wake)
         os.close(self._woken)
@@ -135,22 +237,66 @@ class Zygote:
             if pid == 0:
                 return
             id = self.running.pop(pid, "")
+            group = self.groups.pop(pid, None)
             if not id:
                 self.warm = [(p, c) for p, c in self.warm if p != pid]
+                if group is not None:
+                    self._discard(group)
                 continue
             # Its children lose their group leader: whatever a service left running ends with it.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
-            if os.WIFSIGNALED(status):
-                self._tell(Report(id, "ended", pid, signal=os.WTERMSIG(status)))
+            self._tell(self._ended(id, pid, os.waitstatus_to_exitcode(status), group))
+            if group is not None:
+                self._discard(group)
             else:
-                self._tell(Report(id, "ended", pid, code=os.waitstatus_to_exitcode(status)))
+                self.haunted[id] = time.monotonic() + HAUNTED
+
+    def _ended(self, id: str, pid: int, code: int, group: Group | None) -> Report:
+        """What became of it. Out of a sandbox signals come as a shell tells them: 128 and the number."""
+        if pid in self.sandboxes:
+            self.sandboxes.discard(pid)
+            code = 128 - code if 128 < code <= 192 else code
+        report = Report(id, "ended", pid, code) if code >= 0 else Report(id, "ended", pid, signal=-code)
+        if group is not None and (code == -signal.SIGKILL or code == 128 + signal.SIGKILL) and group.oom_kills():
+            report.out_of_memory, report.peak = True, group.peak()
+        return report
+
+    def _discard(self, group: Group) -> None:
+        """Nothing of a session outlives its executor."""
+        group.kill()
+        if not group.remove():
+            self.doomed.append(group)
+
+    def _unburied(self) -> bool:
+        return bool(self.doomed or self.haunted) or (self.cgroups is not None and not self.cgroups.swept)
+
+    def _bury(self) -> None:
+        """What could not be removed before, and what an executor left behind where no group holds it together."""
+        self.doomed = [group for group in self.doomed if not (group.kill() and group.remove())]
+        if self.cgroups is not None and not self.cgroups.swept:
+            self.cgroups.sweep()
+        now = time.monotonic()
+        self.haunted = {id: until for id, until in self.haunted.items() if until > now}
+        if self.haunted:
+            ours = {*self.running, *(pid for pid, _ in self.warm)}
+            for pid in children():
+                if pid not in ours and marked(pid, MARK) in self.haunted:
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.kill(pid, signal.SIGKILL)
 
     def _tell(self, report: Report) -> None:
         try:
             self.sock.send(_encode(report))
         except OSError:
-            os._exit(0)
+            self._finish()
+
+    def _finish(self) -> NoReturn:
+        """The agent is done: what still runs dies with this process, its groups go before."""
+        deadline = time.monotonic() + LAST
+        while self.cgroups is not None and not self.cgroups.close() and time.monotonic() < deadline:
+            time.sleep(0.002)
+        os._exit(0)
 
 
 def preload() -> None:
@@ -161,24 +307,44 @@ def preload() -> None:
     import flame.apps.ping  # noqa: F401
 
 
-def execute(order: Order) -> NoReturn:
-    """A warm child becomes the executor of one session."""
+def redirect(directory: Path) -> None:
+    """Standard output and error to files, input from nowhere."""
+    for name, fd in (("out", 1), ("err", 2)):
+        file = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(file, fd)
+        os.close(file)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+
+
+def enter_sandbox(order: Order) -> NoReturn:
+    """This process becomes the one that makes the sandbox. SIGTERM is for the executor inside, whose end ends the sandbox."""
+    try:
+        redirect(Path(order.directory))
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.execve(order.sandbox[0], order.sandbox, order.environment)
+    except OSError as error:
+        os.write(2, f"cannot start {order.sandbox[0]}: {error}\n".encode())
+    finally:
+        os._exit(127)
+
+
+def execute(order: Order, block: EnvironmentBlock | None = None) -> NoReturn:
+    """A warm child, or a process in a sandbox, becomes the executor of one session."""
     code = 1
     try:
         name_process("flame-executor")
         os.umask(0o022)  # what tasks write elsewhere is theirs; the working directory is private anyway
         directory = Path(order.directory)
         os.chdir(directory)
-        for name, fd in (("out", 1), ("err", 2)):
-            file = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            os.dup2(file, fd)
-            os.close(file)
+        redirect(directory)
         sys.stdout = os.fdopen(1, "w", buffering=1, errors="replace", closefd=False)
         sys.stderr = os.fdopen(2, "w", buffering=1, errors="replace", closefd=False)
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
-        os.close(null)
         os.environ.update(order.environment)
+        if block is not None:
+            block.mark(MARK, order.id)
+        set_limits(order.rlimits)
         from flame.agent import executor
 
         launch = executor.Launch(order.id, order.token, order.session, order.address, order.python)
@@ -194,8 +360,9 @@ def execute(order: Order) -> NoReturn:
         os._exit(code)
 
 
-def spawn(pool: int) -> tuple[int, socket.socket]:
-    """Fork a zygote from this process, which must have no threads yet. Returns its pid and the socket to it."""
+def spawn(pool: int, ground: Ground) -> tuple[int, socket.socket]:
+    """Fork a zygote from this process, which must have no threads yet. Returns its pid and the socket to it. Executors inherit the
+    environment of `ground`."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, KIND)
     for end in (ours, theirs):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _LIMIT)
@@ -205,9 +372,13 @@ def spawn(pool: int) -> tuple[int, socket.socket]:
         code: Any = 1
         try:
             ours.close()
-            die_with_parent(parent)
+            signal.signal(ORPHANED, lambda *_: os._exit(0))
+            die_with_parent(parent, ORPHANED)
             name_process("flame-zygote")
-            Zygote(theirs, pool).run()
+            adopt_orphans()
+            block = EnvironmentBlock()
+            block.replace(ground.environment)
+            Zygote(theirs, pool, block, ground.cgroups).run()
         except BaseException:
             import traceback
 

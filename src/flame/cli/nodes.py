@@ -16,6 +16,7 @@ from flame.core.base.quantity import format_size
 app = typer.Typer(help="Machines: list, cordon, drain.", no_args_is_help=True)
 STATES = ("Unknown", "Ready", "NotReady")
 LOOK = 0.2
+ISOLATION = "flame.isolation/"
 
 
 @app.command("list")
@@ -31,6 +32,7 @@ def list_nodes(data_dir: DataDir = None, endpoint: Endpoint = None, voice: Voice
             "memory": node.allocatable.get("memory", 0),
             "gpu": node.allocatable.get("gpu", 0) / 1000,
             "executors": sum(1 for one in executors if one.node == node.name),
+            "labels": dict(sorted(node.labels.items())),
         }
         for node in nodes
     ]
@@ -41,8 +43,15 @@ def list_nodes(data_dir: DataDir = None, endpoint: Endpoint = None, voice: Voice
         Column("Memory", lambda r: format_size(r["memory"])),
         Column("GPU", lambda r: f"{r['gpu']:g}"),
         Column("Executors", lambda r: str(r["executors"])),
+        Column("Isolation", lambda r: _isolation(r["labels"]), wide=True),
     )
     say_list(records, columns, voice, name="name")
+
+
+def _isolation(labels: dict[str, str]) -> str:
+    """How the node keeps executors apart, as its labels say."""
+    mine = {key.removeprefix(ISOLATION): text for key, text in labels.items() if key.startswith(ISOLATION)}
+    return " ".join(f"{key}={text}" for key, text in mine.items()) or "-"
 
 
 @app.command()

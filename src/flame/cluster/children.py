@@ -95,11 +95,12 @@ def manager(config: ClusterConfig, **more: Any) -> Process:
     return ManagerProcess(ManagerConfig(config, **more))
 
 
-def agent(config: ClusterConfig, zygote: Any, allocators: Any, endpoints: Any, private: bool) -> Process:
+def agent(config: ClusterConfig, zygote: Any, allocators: Any, endpoints: Any, ground: Any) -> Process:
     from flame.agent.process import AgentConfig, AgentProcess
 
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     # It runs other people's code and has no business with the store.
     ours = replace(config, storage=None)
-    made = AgentConfig(ours, allocators, endpoints, python, leave_grace=0.5 if private else 2.0)
+    grace = 0.5 if config.private else 2.0
+    made = AgentConfig(ours, allocators, ground, endpoints, python, leave_grace=grace)
     return AgentProcess(made, zygote)

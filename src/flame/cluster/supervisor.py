@@ -20,12 +20,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from flame.agent import zygote
+from flame.agent import confinement, sandbox, zygote
 from flame.cluster import children
 from flame.cluster.listening import ensure_certificates, listening, loopback, public
 from flame.core.base.errors import BY_CODE, DataDirLocked, Fenced, FlameError, InvalidArgument
 from flame.core.model.access import PREFIX
 from flame.ops.config import ClusterConfig
+from flame.ops.isolation import isolation
 from flame.ops.paths import RunFile, default_file, socket_dir, write_private
 from flame.platform.death import die_with_parent, name_process
 from flame.shell.address import Address, listen
@@ -81,6 +82,7 @@ class Supervisor:
     def run(self) -> int:
         try:
             try:
+                self._refuse_policy()
                 self._prepare()
             except OSError as error:
                 text = f"cannot start in {self.config.data_dir}: {error.strerror or error} ({error.filename})"
@@ -118,6 +120,11 @@ class Supervisor:
             signal.signal(number, self._asked_to_stop)
         signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
 
+    def _refuse_policy(self) -> None:
+        """Raises InvalidArgument: executors could not run here as they are to."""
+        policy = isolation(self.config.isolation, self.config.private)
+        sandbox.refuse(policy.runtime, policy.namespaces)
+
     def _prepare(self) -> None:
         config = self.config
         if config.compat and config.managers > 1:
@@ -144,7 +151,8 @@ class Supervisor:
             self._add("agent", lambda: self._agent(self._led(alloc)))
         shards = tuple(self._reached(shard, plane) for shard, plane in enumerate(planes)) if config.managers > 1 else ()
         for shard, plane in enumerate(planes):
-            listeners = [(listen(plane), UNIX)] + (tcp if not shard else [])
+            listeners = [(listen(plane), UNIX), (listen(sandbox.inner_socket(plane)), Gate())]
+            listeners += tcp if not shard else []
             self._add_manager(shard, plane, alloc, listeners, shards, gate)
         alloc_listener = listen(alloc)
         self._add("allocator", lambda: self._live("allocator", lambda: children.allocator(
@@ -229,8 +237,9 @@ class Supervisor:
         """The zygote is forked first, while this process has neither loop nor thread."""
         children.log_to(self.config.data_dir / "logs", "agent")
         slots = self.config.cpus or max(4, os.cpu_count() or 1)
-        _, sock = zygote.spawn(pool=min(8, max(1, int(slots))))
-        self._live("agent", lambda: children.agent(self.config, sock, allocators, endpoints, self.config.private))
+        ground = confinement.prepare(self.config)
+        _, sock = zygote.spawn(min(8, max(1, int(slots))), ground)
+        self._live("agent", lambda: children.agent(self.config, sock, allocators, endpoints, ground))
 
     def _asked_to_stop(self, *_: object) -> None:
         self.stopping = True

@@ -9,6 +9,7 @@ from typing import Any
 
 from flame.core.base.errors import InvalidArgument
 from flame.core.base.quantity import parse_duration, parse_resources, parse_size
+from flame.ops import isolation
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class ClusterConfig:
     """Belongs to one client and ends with it."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to the environment of every executor."""
+    isolation: Mapping[str, Any] | None = None
+    """What keeps executors apart, see `ops.isolation`; None: its defaults."""
 
 
 def _texts(value: object) -> tuple[str, ...]:
@@ -94,6 +97,12 @@ def check_storage(url: str) -> str:
     return url
 
 
+def _variables(value: object) -> dict[str, str]:
+    if not isinstance(value, dict) or any(isinstance(text, dict | list) for text in value.values()):
+        raise TypeError(f"{value!r} is no mapping of names to texts")
+    return {str(name): str(text) for name, text in value.items()}
+
+
 #: yaml key of `cluster:` -> (field, converter)
 _KEYS: dict[str, tuple[str, Any]] = {
     "name": ("name", str),
@@ -112,6 +121,8 @@ _KEYS: dict[str, tuple[str, Any]] = {
     "memory": ("memory", parse_size),
     "gpus": ("gpus", int),
     "node": ("node", str),
+    "environment": ("environment", _variables),
+    "isolation": ("isolation", isolation.checked),
     "delay_release": ("delay_release", lambda v: float(v) if isinstance(v, int | float) else parse_duration(str(v))),
 }
 

@@ -55,6 +55,7 @@ def begin(book: Book, demand: Demand, node: Node, devices: Mapping[str, int]) ->
             devices=placement.devices,
             address=manager.address,
             token=placement.token,
+            limits={} if demand.resources == book.settings.default_resources else demand.resources,
         ),
     )
     return placement

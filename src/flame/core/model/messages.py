@@ -824,7 +824,8 @@ class ReleaseNode(Message):
 
 
 class StartPlacement(Message):
-    """Start an executor process. It dials `address` and says Hello with `token`."""
+    """Start an executor process. It dials `address` and says Hello with `token`. `limits`: the resources that its session asked for by name
+    and that are not to be exceeded; empty when it named none."""
 
     id: str
     node: str
@@ -835,6 +836,7 @@ class StartPlacement(Message):
     devices: Mapping[str, int]  # uuid -> milli-GPU
     address: str
     token: str
+    limits: Mapping[str, int] = {}
 
 
 class StopPlacement(Message):
@@ -851,7 +853,7 @@ class PlacementStarted(Message):
 
 
 class PlacementExited(Message):
-    """`reason` says why when it never started. See PlacementGone for the rest."""
+    """`reason` says why, where more is known than code and signal say. See PlacementGone for the rest."""
 
     id: str
     exit_code: int | None = None

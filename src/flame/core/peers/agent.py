@@ -164,8 +164,10 @@ class AgentPeer:
         current: tuple[int, ...],
         log: str,
         now: float,
+        reason: str = "",
     ) -> None:
-        """A process ended. `current`: the run of the task it was executing, or (); `log`: its last lines."""
+        """A process ended. `current`: the run of the task it was executing, or (); `log`: its last lines; `reason`: why, where more is
+        known than code and signal say."""
         process = self.processes.pop(id, None)
         if process is None:
             return
@@ -175,7 +177,7 @@ class AgentPeer:
             self._count_failure(process.order.app)
         else:
             self._failures.pop(process.order.app, None)
-        self._report(m.PlacementExited(id, exit_code, number, current, log))
+        self._report(m.PlacementExited(id, exit_code, number, current, log, reason))
 
     # -- time
 

@@ -7,13 +7,15 @@ import signal
 from flame.core.model import messages as m
 from flame.core.model.messages import BY_HAND
 from flame.core.model.reactor import Close
-from flame.core.model.states import ExecutorState
+from flame.core.model.states import ExecutorState, SessionState
 from flame.core.sessions.adoption import end_adoption
 from flame.core.sessions.binding import bind_failed
 from flame.core.sessions.dispatch import requeue
 from flame.core.sessions.results import cancel, fail, returned
 from flame.core.sessions.state import Core, Executor, Session
 from flame.core.sessions.table import PENDING, RUNNING
+
+EXECUTOR_EXITED = 1004
 
 
 def lost(core: Core, executor: Executor) -> None:
@@ -51,8 +53,15 @@ def gone(core: Core, message: m.PlacementGone) -> None:
     ended = message.exit_code is not None or message.signal is not None
     if executor.state in (ExecutorState.VOID, ExecutorState.BINDING) and not executor.leaving and ended:
         bind_failed(core, session, executor, 11, f"shim creation failed: {describe(message)}")
+    elif _broke(message) and not executor.leaving and not executor.killed and session.state == SessionState.OPEN:
+        text = f"executor {executor.id} on node {executor.node}: {describe(message)}"
+        core.event(session, EXECUTOR_EXITED, "ExecutorExited", text)
     end_adoption(core, session)
     core.touch(session)
+
+
+def _broke(message: m.PlacementGone) -> bool:
+    return bool(message.signal or message.exit_code)
 
 
 def settle(core: Core, executor: Executor, report: m.PlacementGone | None) -> None:

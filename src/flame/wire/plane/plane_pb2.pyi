@@ -1207,7 +1207,7 @@ class ReleaseNode(_message.Message):
     def __init__(self, node: _Optional[str] = ...) -> None: ...
 
 class StartPlacement(_message.Message):
-    __slots__ = ("id", "node", "session", "app", "spec", "resources", "devices", "address", "token")
+    __slots__ = ("id", "node", "session", "app", "spec", "resources", "devices", "address", "token", "limits")
     class ResourcesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -1216,6 +1216,13 @@ class StartPlacement(_message.Message):
         value: int
         def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     class DevicesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class LimitsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -1231,6 +1238,7 @@ class StartPlacement(_message.Message):
     DEVICES_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
     id: str
     node: str
     session: str
@@ -1240,7 +1248,8 @@ class StartPlacement(_message.Message):
     devices: _containers.ScalarMap[str, int]
     address: str
     token: str
-    def __init__(self, id: _Optional[str] = ..., node: _Optional[str] = ..., session: _Optional[str] = ..., app: _Optional[str] = ..., spec: _Optional[_Union[AppSpec, _Mapping]] = ..., resources: _Optional[_Mapping[str, int]] = ..., devices: _Optional[_Mapping[str, int]] = ..., address: _Optional[str] = ..., token: _Optional[str] = ...) -> None: ...
+    limits: _containers.ScalarMap[str, int]
+    def __init__(self, id: _Optional[str] = ..., node: _Optional[str] = ..., session: _Optional[str] = ..., app: _Optional[str] = ..., spec: _Optional[_Union[AppSpec, _Mapping]] = ..., resources: _Optional[_Mapping[str, int]] = ..., devices: _Optional[_Mapping[str, int]] = ..., address: _Optional[str] = ..., token: _Optional[str] = ..., limits: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class StopPlacement(_message.Message):
     __slots__ = ("id", "grace", "reason")
