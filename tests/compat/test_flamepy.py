@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+
+from flame.testing.cluster import LocalCluster
 
 
 def merged(lines):
@@ -74,3 +79,22 @@ def test_a_published_service_runs_behind_the_shim(play, tmp_path, capsys):
 def test_the_published_client_survives_a_killed_manager(play, data_dir):
     said = merged(play("survive.py", str(data_dir)))
     assert said == {"states": ["SUCCEED"], "count": 51, "more": True}
+
+
+@pytest.mark.ledger("A-49", "A-51")
+def test_the_published_client_works_over_tls_with_its_ca_file(tmp_path):
+    """The same script, unchanged: https, and the authority by FLAME_CA_FILE."""
+    with LocalCluster(compat="tls://127.0.0.1:0") as cluster:
+        ca = cluster.data_dir / "certs" / "ca.pem"
+        port = cluster.run.compat.rpartition(":")[2]
+        env = dict(os.environ) | {
+            "HOME": str(tmp_path),
+            "FLAME_ENDPOINT": f"https://localhost:{port}",
+            "FLAME_CA_FILE": str(ca),
+        }
+        script = Path(__file__).parent / "scripts" / "frontend.py"
+        command = [sys.executable, "-W", "ignore", str(script), "50"]
+        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        said = merged(json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
+        assert said["counts"] == [52, "CLOSED"]

@@ -309,6 +309,8 @@ class Supervisor:
 
     def _is_final(self, child: Child, code: str) -> bool:
         """Would it help to start it again? Not when it never could, nor against another cluster that took the store."""
+        if self.report is not None:
+            return True  # nobody was told yet that it runs
         if code == Fenced.code:
             return self.config.storage is None  # else it stands by
         return not child.ready and not (child.proven and BY_CODE.get(code, FlameError).retryable)

@@ -195,16 +195,16 @@ class ManagerProcess(Handler):
             return None
         from flame.manager.grpc.server import CompatServer
 
-        credentials = None
-        if config.compat.tls:
-            from flame.security.tls import server_credentials
-
-            certs = config.cluster.data_dir / "certs"
-            credentials = server_credentials(certs / "server.pem", certs / "ca.pem", False)
-        server = CompatServer(self.desk, credentials)
+        server = CompatServer(self.desk, self._compat_credentials if config.compat.tls else None)
         self._servers.append(server)
         await server.start(config.compat.host, config.compat.port)
         return server.address
+
+    def _compat_credentials(self) -> Any:
+        from flame.security.tls import server_credentials
+
+        certs = self.config.cluster.data_dir / "certs"
+        return server_credentials(certs / "server.pem", certs / "ca.pem", False)
 
     async def _stop(self) -> None:
         for server in self._servers:

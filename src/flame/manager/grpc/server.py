@@ -51,10 +51,12 @@ Calls = Callable[[Any], Awaitable[None]]
 class CompatServer:
     """Frontend and Backend of one manager, for clients that can send no token: loopback only.
 
-    credentials: serve TLS (published clients take a CA file); None: plain.
+    credentials: makes those of one port, to serve TLS (published clients take a CA file); None: plain.
     """
 
-    def __init__(self, desk: Desk, credentials: grpc.ServerCredentials | None = None, gate: Gate | None = None) -> None:
+    def __init__(
+        self, desk: Desk, credentials: Callable[[], grpc.ServerCredentials] | None = None, gate: Gate | None = None
+    ) -> None:
         self._frontend, self._backend = Frontend(desk, gate or Gate(COMPAT)), Backend(desk)
         self._credentials = credentials
         self._servers: list[grpc.aio.Server] = []
@@ -77,8 +79,8 @@ class CompatServer:
             frontend_pb2_grpc.add_FrontendServicer_to_server(self._frontend, servers[0])
             backend_pb2_grpc.add_BackendServicer_to_server(self._backend, servers[1])
             try:
-                found = bind(servers[0], Address(host=host, port=port), self._credentials)
-                bind(servers[1], Address(host=host, port=found + 1), self._credentials)
+                found = bind(servers[0], Address(host=host, port=port), self._made())
+                bind(servers[1], Address(host=host, port=found + 1), self._made())
             except PortTaken:
                 for server in servers:
                     await server.stop(None)
@@ -90,6 +92,10 @@ class CompatServer:
             self._servers, self.host, self.port = servers, host, found
             return
         raise PortTaken(f"no two neighbouring ports are free on {host}")
+
+    def _made(self) -> grpc.ServerCredentials | None:
+        """gRPC tells a change of certificates to one port only: each has credentials of its own."""
+        return self._credentials() if self._credentials is not None else None
 
     async def stop(self, grace: float = 0.5) -> None:
         self._backend.close()
