@@ -7,6 +7,7 @@ agent against this engine, too.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -50,42 +51,20 @@ def test_journals_of_every_release_are_read(release, tmp_path):
 
 @pytest.mark.skipif(not tags(), reason="nothing was released yet: from the first tag on this runs by itself")
 def test_neighbours(tmp_path):
-    """Client and agent of the last release against this engine: built from its tag into an environment of their own."""
-    tag = tags()[0]
-    tree, env = tmp_path / "tree", tmp_path / "env"
-    subprocess.run(["git", "worktree", "add", "--detach", str(tree), tag], cwd=ROOT, check=True, capture_output=True)
+    """Client and agent of the last release, from its tag, against this engine."""
+    tree = tmp_path / "tree"
+    subprocess.run(
+        ["git", "worktree", "add", "--detach", str(tree), tags()[0]], cwd=ROOT, check=True, capture_output=True
+    )
+    env = os.environ | {"PYTHONPATH": str(tree / "src"), "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
     try:
-        subprocess.run([sys.executable, "-m", "venv", "--system-site-packages", str(env)], check=True)
-        script = (
-            "import flame, sys
-"
-            "with flame.connect(sys.argv[1]) as c, c.session('flmping') as s:
-"
-            "    print(len([f.result() for f in [s.run() for _ in range(500)]]))"
-        )
         with LocalCluster(with_node=False) as cluster:
-            words = [
-                str(env / "bin" / "python"),
-                "-m",
-                "flame.cli.flame",
-                "agent",
-                "join",
-                cluster.run.endpoint,
-                "--data-dir",
-                str(tmp_path / "n"),
-            ]
-            agent = subprocess.Popen(words, env={"PYTHONPATH": str(tree / "src"), "HOME": str(tmp_path)})
+            words = ["agent", "join", cluster.run.endpoint, "--data-dir", str(tmp_path / "n")]
+            agent = subprocess.Popen([sys.executable, "-m", "flame.cli.flame", *words], env=env)
             try:
-                command = [str(env / "bin" / "python"), "-c", script, cluster.run.endpoint]
-                done = subprocess.run(
-                    command,
-                    env={"PYTHONPATH": str(tree / "src")},
-                    capture_output=True,
-                    text=True,
-                    timeout=60,
-                    check=True,
-                )
-                assert done.stdout.strip() == "500"
+                command = [sys.executable, str(HERE / "neighbour.py"), cluster.run.endpoint]
+                done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+                assert (done.stdout.strip(), done.returncode) == ("500", 0), done.stderr
             finally:
                 agent.terminate()
                 agent.wait(20)
