@@ -38,12 +38,14 @@ def alive(pid: int) -> bool:
         return False
 
 
-def groups_left() -> list[str]:
-    """Of engines, anywhere."""
+def groups_of(agent: int) -> list[str]:
+    """Of the engine of this agent; others may run beside it."""
     found = []
     for top in {hierarchy.parent for hierarchy in find()[0]}:
-        found += [entry.path for entry in os.scandir(top) if entry.name.startswith("flame-")]
+        found += [
+            entry.path for entry in os.scandir(top) if entry.name.startswith("flame-") and f"-{agent}-" in entry.name
+        ]
     return found
 
 
-__all__ = ["Probe", "alive", "ask", "groups_left", "needs_groups", "needs_sandbox"]
+__all__ = ["Probe", "alive", "ask", "groups_of", "needs_groups", "needs_sandbox"]

@@ -10,7 +10,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from isolation.conftest import Probe, alive, ask, groups_left, needs_groups
+from isolation.conftest import Probe, alive, ask, groups_of, needs_groups
 
 import flame
 from flame.core.base.errors import InvalidArgument
@@ -217,26 +217,26 @@ def test_a_node_says_what_it_enforces(client, cluster):
 @needs_groups
 @pytest.mark.parametrize("name", ["zygote", "agent"])
 def test_an_agent_that_is_killed_leaves_nothing_for_long(name):
-    before = set(groups_left())
     with LocalCluster() as cluster, cluster.connect() as client, client.session(Probe) as session:
         left = ask(session, "leave-running")
-        ours = set(groups_left()) - before
-        assert ours
+        agent = cluster.pid("agent")
+        assert groups_of(agent)
         os.kill(zygote_of(cluster) if name == "zygote" else cluster.pid("agent"), signal.SIGKILL)
         assert isinstance(ask(session, "pid"), int)  # the next agent took over, and cleared up first
         eventually(lambda: not any(alive(one) for one in left))
-        eventually(lambda: not ours & set(groups_left()))
-    assert set(groups_left()) <= before
+        eventually(lambda: not groups_of(agent))
+        agent = cluster.pid("agent")
+    eventually(lambda: not groups_of(agent))
 
 
 @needs_groups
 def test_a_cluster_that_is_killed_leaves_no_groups():
-    before = set(groups_left())
     with LocalCluster() as cluster, cluster.connect() as client:
+        agent = cluster.pid("agent")
         left = ask(client.session(Probe), "leave-running")
         cluster.kill("supervisor")
         eventually(lambda: not any(alive(one) for one in left))
-        eventually(lambda: set(groups_left()) <= before)
+        eventually(lambda: not groups_of(agent))
 
 
 def test_a_microvm_is_refused_at_the_start(tmp_path):

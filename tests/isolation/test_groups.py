@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from isolation.conftest import alive, groups_left, needs_groups
+from isolation.conftest import alive, groups_of, needs_groups
 
 from flame.platform import hierarchies
 from flame.platform.cgroups import Cgroups, Group, Limits, counted, knobs, namespace, started, sweep
@@ -88,9 +88,9 @@ def sleeper() -> subprocess.Popen[bytes]:
 
 @needs_groups
 def test_groups_limit_kill_and_go():
-    before = groups_left()
     made, _ = Cgroups.open()
     assert made is not None
+    assert groups_of(os.getpid())
     group = made.make("one")
     try:
         group.limit(Limits(memory=96 << 20, processes=20))
@@ -111,7 +111,7 @@ def test_groups_limit_kill_and_go():
         assert group.kill() and group.remove()
     finally:
         eventually(made.close)
-    assert groups_left() == before
+    assert not groups_of(os.getpid())
 
 
 @needs_groups

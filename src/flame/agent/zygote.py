@@ -45,8 +45,8 @@ ORPHANED = signal.SIGUSR2
 """How it learns that its agent was killed: it has something to clear up."""
 HAUNTED = 1.0
 """Seconds during which what an executor left running is looked for, where there are no control groups."""
-LAST = 0.15
-"""Seconds to remove control groups at the end."""
+LAST = 20.0
+"""Seconds to remove control groups at the end; milliseconds are enough unless a killed process cannot die yet."""
 _encode, _decode = msgspec.json.encode, msgspec.json.decode
 
 
@@ -293,9 +293,13 @@ class Zygote:
 
     def _finish(self) -> NoReturn:
         """The agent is done: what still runs dies with this process, its groups go before."""
-        deadline = time.monotonic() + LAST
+        deadline, pause = time.monotonic() + LAST, 0.001
         while self.cgroups is not None and not self.cgroups.close() and time.monotonic() < deadline:
-            time.sleep(0.002)
+            with contextlib.suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.1)
         os._exit(0)
 
 
