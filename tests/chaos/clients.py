@@ -352,10 +352,10 @@ def outcome(future: Future) -> str:
 def main() -> int:
     faulthandler.register(signal.SIGUSR1)
     order = msgspec.json.decode(sys.argv[1], type=Order)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())  # before there is a history: without one nothing was begun
     recorder = Recorder(Path(order.history))
     recorder.write("started", text=order.name)
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     trouble: list[str] = []
 
     def live(number: int) -> None:

@@ -20,6 +20,8 @@ GROWTH = 0.01
 """Of resident memory from the warm-up to the end: more is a leak."""
 ENOUGH = 6
 """Samples of one process from which on its growth is told."""
+LAZY = 8
+"""Descriptors that a process may have beyond the first sample: a channel that was not needed then."""
 SETTLE = 20.0
 """Seconds in which executors leave and connections close after the last session."""
 
@@ -49,13 +51,25 @@ def sample(world: World) -> Sample:
 
 
 def excess(base: Sample, now: Sample) -> list[str]:
-    """What is there and was not there at first."""
-    out = [f"{count - base.processes[key]} more processes {key}" for key, count in now.processes.items()
-           if count > base.processes[key]]  # fmt: skip
-    out += [f"{count - base.descriptors.get(key, 0)} more descriptors in {key}" for key, count in now.descriptors.items()
-            if key in base.descriptors and count > base.descriptors[key]]  # fmt: skip
-    return out + [f"{count - base.entries[key]} more entries in {key}" for key, count in now.entries.items()
-                  if count > base.entries[key]]  # fmt: skip
+    """What is there and was not there at first. Descriptors are compared with those of the same role anywhere: roles move."""
+    most: dict[str, int] = {}
+    for key, count in base.descriptors.items():
+        role = key.partition("/")[2]
+        most[role] = max(most.get(role, 0), count)
+    out = [
+        f"{count - base.processes[key]} more processes {key}"
+        for key, count in now.processes.items()
+        if count > base.processes[key]
+    ]
+    for key, count in now.descriptors.items():
+        allowed = most.get(key.partition("/")[2], count) + LAZY
+        if count > allowed:
+            out.append(f"{count - allowed} too many descriptors in {key}")
+    return out + [
+        f"{count - base.entries[key]} more entries in {key}"
+        for key, count in now.entries.items()
+        if count > base.entries[key]
+    ]
 
 
 def at_rest(world: World, base: Sample | None) -> tuple[Sample, list[str]]:
@@ -72,10 +86,12 @@ def at_rest(world: World, base: Sample | None) -> tuple[Sample, list[str]]:
 
 
 def _details(world: World, text: str) -> Iterable[str]:
-    """What the descriptors are, to find out why."""
+    """What the descriptors and entries are, to find out why."""
+    key = text.rpartition(" ")[2]
+    if "entries" in text:
+        yield f"  {[str(path) for path in (world.root / key).rglob('*')]}"
     if "descriptors" not in text:
         return
-    key = text.rpartition(" ")[2]
     for process, (machine, role) in world.processes().items():
         if f"{machine}/{role}" == key:
             links: Counter[str] = Counter()

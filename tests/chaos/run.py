@@ -27,6 +27,10 @@ LONG = 30 * 60.0
 """Seconds of an arrangement from which on its second half kills no process of the engine: their memory is measured over time."""
 
 
+SHORTEST = 10.0
+"""Seconds that are worth a round."""
+
+
 @dataclass
 class Settings:
     seed: int
@@ -68,13 +72,12 @@ class Run:
 
     def go(self) -> Result:
         world = WORLDS[self.name]()
-        begin = time.monotonic()
         try:
             world.start()
             self.result.missing = world.missing
             self._first_round(world)
-            end = begin + self.settings.seconds
-            while not self.result.findings.violations and (left := end - time.monotonic()) > 10:
+            end = time.monotonic() + self.settings.seconds
+            while not self.result.findings.violations and (left := end - time.monotonic()) > SHORTEST:
                 gentle = self.settings.seconds >= LONG and left < self.settings.seconds / 2
                 self._round(world, min(self.settings.round, left), gentle)
             self._tell_memory()
@@ -149,7 +152,7 @@ class Run:
             killed = client.pid in self._killed
             try:
                 code = client.wait(max(1.0, begin + PATIENCE + 15 - time.monotonic()))
-                if code and not killed:
+                if code and not killed and path.exists():
                     found.append(Violation("", "clients_end", f"{path.name}: exit code {code}"))
             except subprocess.TimeoutExpired:
                 client.send_signal(signal.SIGUSR1)  # it says where it hangs
