@@ -29,11 +29,18 @@ class Findings:
     counts: Counter[str] = field(default_factory=Counter)
     #: seconds from submitting a batch of short tasks to its last result, at most
     longest: float = 0.0
+    #: when that batch was submitted, and whose it was
+    longest_at: float = 0.0
+    longest_of: str = ""
 
     def add(self, other: Findings) -> None:
         self.violations += other.violations
         self.counts += other.counts
-        self.longest = max(self.longest, other.longest)
+        self.pause(other.longest, other.longest_at, other.longest_of)
+
+    def pause(self, seconds: float, at: float, session: str) -> None:
+        if seconds > self.longest:
+            self.longest, self.longest_at, self.longest_of = seconds, at, session
 
 
 def stories(files: dict[Path, bool]) -> tuple[dict[str, Story], list[list[Event]]]:
@@ -117,7 +124,7 @@ def _count(events: list[Event], found: Findings) -> None:
             found.counts["results"] += sum(text != "waits" for text in event.texts)
             run = began.get((event.session, event.batch))
             if run is not None and run.what in ("echo", "big"):
-                found.longest = max(found.longest, event.at - run.at)
+                found.pause(event.at - run.at, run.at, event.session)
         elif event.kind == "seen":
             found.counts["looks at a task"] += 1
         elif event.kind == "changed":

@@ -68,11 +68,13 @@ class Weather:
     say: Callable[[str], None] = lambda text: None
     counts: Counter[str] = field(default_factory=Counter)
     windows: list[tuple[float, float]] = field(default_factory=list)
+    #: when it began
+    began: float = 0.0
 
     def run(self, planned: list[Planned], seconds: float, tick: Callable[[], None] = lambda: None) -> None:
         """Returns when the time is over and everything is undone."""
         faults = {fault.name: fault for fault in self.menu}
-        begin = time.monotonic()
+        begin = self.began = time.monotonic()
         waiting, lasting = list(planned), list[tuple[float, str, Heal]]()
         try:
             while (now := time.monotonic() - begin) < seconds:

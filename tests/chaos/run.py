@@ -23,10 +23,14 @@ from chaos.faults import Weather, menu, of_clients, plan
 from chaos.leaks import Memory, Sample, at_rest
 from chaos.world import WORLDS, World
 
+from flame.core.base.errors import FlameError
+
 LONG = 30 * 60.0
 """Seconds of an arrangement from which on its second half kills no process of the engine: their memory is measured over time."""
 
 
+LONG_PAUSE = 8.0
+"""Seconds without results of short tasks that are worth a line."""
 SHORTEST = 10.0
 """Seconds that are worth a round."""
 
@@ -164,10 +168,16 @@ class Run:
                 killed = True
             if path.exists():
                 files[path] = killed
-        with world.connect() as client:
-            findings = audit(client, files, weather.calm)
-        findings.violations += found
+        findings = Findings(found)
+        try:
+            with world.connect() as client:
+                findings.add(audit(client, files, weather.calm))
+        except (FlameError, AssertionError) as error:
+            findings.violations.append(Violation("", "can_be_audited", f"{type(error).__name__}: {error}"))
         findings.counts["client processes"] += len(files)
+        if findings.longest > LONG_PAUSE and weather.began:
+            at = findings.longest_at - weather.began
+            self.say(f"{at:7.1f} s  {findings.longest_of} waited {findings.longest:.1f} s for short tasks")
         self.result.findings.add(findings)
         self._clients = []
         if findings.violations:
