@@ -14,6 +14,7 @@ import textwrap
 import threading
 import time
 
+import psutil
 import pytest
 
 import flame
@@ -338,3 +339,37 @@ def read_meta(path):
         return dict(connection.execute("SELECT key, value FROM meta"))
     finally:
         connection.close()
+
+
+def test_an_executor_that_cannot_start_leaves_no_directory():
+    """The disk of the agent is full: nothing stays of the attempt, and the task runs once there is room."""
+    with LocalCluster() as cluster, cluster.connect() as client:
+        work = cluster.data_dir / "work" / "executors"
+        pid = cluster.pid("agent")
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
+        with client.session("flmping", max_instances=1) as session:
+            future = session.run()
+            eventually(lambda: "cannot start" in str(client.get_session(session.id).events), what="no failed start")
+            left = list(work.iterdir())
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+            assert future.result(30)
+        assert not left
+
+
+def test_a_process_that_dies_while_the_disk_is_full_takes_nothing_with_it():
+    """The run file cannot be written: the supervisor goes on, and writes it once it can."""
+    with LocalCluster() as cluster, cluster.connect() as client, client.session("flmping") as session:
+        session.invoke()
+        supervisor = psutil.Process(cluster.pid("supervisor"))
+        _, hard = supervisor.rlimit(psutil.RLIMIT_FSIZE)
+        supervisor.rlimit(psutil.RLIMIT_FSIZE, (0, hard))
+        old = cluster.kill("allocator")
+        eventually(lambda: not alive(old))
+        assert session.run().result(20)
+        assert cluster.pid("allocator") == old, "something wrote to a full disk"
+        for process in [supervisor, *supervisor.children(recursive=True)]:
+            process.rlimit(psutil.RLIMIT_FSIZE, (hard, hard))
+        eventually(lambda: cluster.pid("allocator") != old)
+        with client.session("flmping") as again:
+            assert again.invoke()

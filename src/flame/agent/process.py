@@ -199,6 +199,7 @@ class AgentProcess:
             (directory / "tmp").mkdir(parents=True, mode=0o700)
             self.zygote.send(msgspec.json.encode(self._order(order, directory)))
         except (OSError, FlameError) as error:
+            shutil.rmtree(directory, ignore_errors=True)
             self.peer.failed(order.id, f"cannot start: {error}", self.clock())
             self._go()
 

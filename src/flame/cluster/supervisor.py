@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 MAX_RESTARTS = 20
 """Of one process within RESTART_WINDOW seconds; then the supervisor gives up."""
 RESTART_WINDOW = 30.0
+REWRITE = 0.25
+"""Seconds between attempts to write a run file that could not be written."""
 
 
 @dataclass
@@ -76,6 +78,8 @@ class Supervisor:
         for fd in (self._status, self._wake, self._woken):
             os.set_blocking(fd, False)
         self._buffer = b""
+        #: the run file is older than what runs
+        self._late = False
 
     # -- life ------------------------------------------------------------------------------------------------------------
 
@@ -279,7 +283,9 @@ class Supervisor:
     def _watch(self) -> None:
         fds = [self._status, self._wake] + ([self.client] if self.client is not None else [])
         while not self.stopping:
-            ready = select.select(fds, (), (), None)[0]
+            ready = select.select(fds, (), (), REWRITE if self._late else None)[0]
+            if self._late:
+                self._write_run()
             if self._wake in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake, 4096)
@@ -368,9 +374,16 @@ class Supervisor:
             return
         pids = {"supervisor": os.getpid()} | {c.name: c.pid for c in self.children.values()}
         run = self._run_file(pids)
-        run.write(self.config.data_dir / "run.json")
-        if self.is_default:
-            run.write(default_file())
+        try:
+            run.write(self.config.data_dir / "run.json")
+            if self.is_default:
+                run.write(default_file())
+        except OSError:
+            if self.report is not None:
+                raise  # nobody knows yet that anything runs
+            self._late = True  # a full disk is no reason to end what runs
+            return
+        self._late = False
         if self.config.compat and not self.compat and not self.children["manager"].waits:
             return
         self._say({"run": run.__dict__})

@@ -34,6 +34,7 @@ from flame.core.model.messages import Message
 from flame.core.peers.client import ClientPeer
 from flame.sdk.results import Results, error_of, print_line
 from flame.sdk.target import Target
+from flame.sdk.watches import Watch, Watches
 from flame.shell.address import Address, connect
 from flame.wire.codec import MAX_FRAME, Deframer, decode, frame
 
@@ -93,13 +94,13 @@ class Link:
         self._buffer = bytearray(_READ)
         self._view = memoryview(self._buffer)
         self._numbers = itertools.count(1)
-        self._asked: dict[int, tuple[Message, queue.SimpleQueue[Message | FlameError], bool]] = {}
-        self._watches: dict[int, tuple[m.WatchTask, Callable[[m.TaskChanged], None]]] = {}
+        self._asked: dict[int, tuple[Message, queue.SimpleQueue[Message | FlameError] | Watch, bool]] = {}
         self._resumes: dict[int, str] = {}
         #: when refused frames are tried again, 0: there are none; since when each session has been refused
         self._again_at = 0.0
         self._refused_since: dict[str, float] = {}
         self.results = Results()
+        self._watches = Watches(self.results.call)
         self._wake_r, self._wake_w = os.pipe()
         os.set_blocking(self._wake_r, False)
         os.set_blocking(self._wake_w, False)
@@ -172,12 +173,12 @@ class Link:
     def watch(self, session: str, no: int, hook: Callable[[m.TaskChanged], None]) -> int:
         number = next(self._numbers)
         message = m.WatchTask(session, no, number)
-        self._watches[number] = (message, hook)
+        self._watches.add(message, hook)
         self.ask(message)
         return number
 
     def unwatch(self, number: int) -> None:
-        if self._watches.pop(number, None) is not None and not self.closed:
+        if self._watches.drop(number) and not self.closed:
             with contextlib.suppress(FlameError):
                 self.ask(m.Unwatch(number))
 
@@ -320,7 +321,7 @@ class Link:
         elif kind is m.Streamed:
             self.on_stream(message)  # type: ignore[arg-type]
         elif kind is m.TaskChanged:
-            self._changed(message)  # type: ignore[arg-type]
+            self._watches.changed(message)  # type: ignore[arg-type]
         elif kind is m.Failure:
             self._break(error_of(message))  # type: ignore[arg-type]
 
@@ -330,13 +331,6 @@ class Link:
             with self.lock:
                 self.results.fail(self.peer.windows[session].abandon(), error_of(message))
                 self.room.notify_all()
-
-    def _changed(self, message: m.TaskChanged) -> None:
-        found = self._watches.get(message.watch)
-        if found is not None:
-            if message.task is None or message.task.state >= 2:
-                self._watches.pop(message.watch, None)
-            self.results.call(lambda: found[1](message))
 
     def _refused(self, seq: int, failure: m.Failure) -> None:
         """A frame was not taken. What may be taken later is tried again, a full queue for as long as the patience lasts."""
@@ -450,10 +444,10 @@ class Link:
                 self._out.append(memoryview(frame(message, number)))
             for number, (message, slot, _) in self._asked.items():
                 self._asked[number] = (message, slot, True)
-            for watch, _ in self._watches.values():
+            for message, watch in self._watches.again():
                 number = next(self._numbers)
-                self._asked[number] = (watch, queue.SimpleQueue(), False)
-                self._out.append(memoryview(frame(watch, number)))
+                self._asked[number] = (message, watch, False)
+                self._out.append(memoryview(frame(message, number)))
             self._pump()
         for request, message in messages[1:]:
             self._take(request, message)
