@@ -54,6 +54,13 @@ class Probe(flame.FlameService):
             pids.append(pid)
         return [pids, refused]
 
+    def burn(self, seconds):
+        """CPU seconds that we got in so many seconds of work."""
+        begun, used = time.monotonic(), time.process_time()
+        while time.monotonic() - begun < float(seconds):
+            pass
+        return time.process_time() - used
+
     def fill(self, mebibytes):
         with open("filler", "wb") as file:
             for _ in range(int(mebibytes)):

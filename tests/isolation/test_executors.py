@@ -10,10 +10,11 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from isolation.conftest import Probe, alive, ask, groups_of, needs_groups
+from isolation.conftest import Probe, alive, ask, groups_of, needs_groups, versions
 
 import flame
 from flame.core.base.errors import InvalidArgument
+from flame.platform.hierarchies import find
 from flame.testing.cluster import LocalCluster, eventually
 
 FOREIGN = Path(__file__).parents[1] / "agent" / "foreign_service.py"
@@ -81,6 +82,27 @@ def test_who_asked_for_nothing_shares_the_node_and_the_biggest_goes_when_it_is_f
         with pytest.raises(flame.WorkerDied, match="the executors of this node ran out of memory, and it had most"):
             ask(eater, "eat")
         assert ask(neighbour, "pid") == before
+
+
+@needs_groups
+def test_quotas_and_strict_limits_hold_for_who_asked_for_nothing():
+    default = {"cpu": 300, "memory": 96 * MI}
+    cluster = LocalCluster(isolation={"cpu": "quota", "memory": "strict"}, resources=default)
+    with cluster, cluster.connect() as client, client.session(Probe, max_instances=1) as session:
+        assert 0.1 < ask(session, "burn", 1) < 0.5
+        with pytest.raises(flame.WorkerDied, match="used more memory than its 96 MiB"):
+            ask(session, "eat")
+
+
+@needs_groups
+def test_cpu_is_a_weight_unless_a_quota_is_wanted(client):
+    with client.session(Probe, resources="cpu=2", max_instances=1) as session:
+        groups = dict(line.split(":")[1:] for line in ask(session, "read", "/proc/self/cgroup").splitlines())
+        version = versions()["cpu"]
+        (top,) = {h.parent for h in find()[0] if "cpu" in h.controllers}
+        name = groups["cpu" if version == 1 else ""].rsplit("/flame-", 1)[1]
+        file, said = ("cpu.shares", "2048") if version == 1 else ("cpu.weight", "200")
+        assert (top / f"flame-{name}" / file).read_text().strip() == said
 
 
 @needs_groups
@@ -222,7 +244,8 @@ def test_an_agent_that_is_killed_leaves_nothing_for_long(name):
         agent = cluster.pid("agent")
         assert groups_of(agent)
         os.kill(zygote_of(cluster) if name == "zygote" else cluster.pid("agent"), signal.SIGKILL)
-        assert isinstance(ask(session, "pid"), int)  # the next agent took over, and cleared up first
+        eventually(lambda: cluster.pid("agent") != agent)
+        assert isinstance(ask(session, "pid"), int)
         eventually(lambda: not any(alive(one) for one in left))
         eventually(lambda: not groups_of(agent))
         agent = cluster.pid("agent")

@@ -30,7 +30,7 @@ from flame.platform.confine import (
     offer_as_victim,
     set_limits,
 )
-from flame.platform.death import die_with_parent, name_process
+from flame.platform.death import die_with_parent, let_in, name_process
 
 if TYPE_CHECKING:
     from flame.agent.confinement import Ground
@@ -99,9 +99,7 @@ class Zygote:
 
     def run(self) -> NoReturn:
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the agent decides
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(ORPHANED, lambda *_: self._finish())
         signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
         preload()
         gc.collect()
@@ -119,7 +117,7 @@ class Zygote:
             if self.sock in ready:
                 data = self.sock.recv(_LIMIT)
                 if not data:
-                    self._finish()
+                    self.finish()
                 self._start(_decode(data, type=Order))
             if not ready and hungry:
                 self._fork_warm()
@@ -289,9 +287,9 @@ class Zygote:
         try:
             self.sock.send(_encode(report))
         except OSError:
-            self._finish()
+            self.finish()
 
-    def _finish(self) -> NoReturn:
+    def finish(self) -> NoReturn:
         """The agent is done: what still runs dies with this process, its groups go before."""
         deadline, pause = time.monotonic() + LAST, 0.001
         while self.cgroups is not None and not self.cgroups.close() and time.monotonic() < deadline:
@@ -376,13 +374,16 @@ def spawn(pool: int, ground: Ground) -> tuple[int, socket.socket]:
         code: Any = 1
         try:
             ours.close()
-            signal.signal(ORPHANED, lambda *_: os._exit(0))
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the agent decides
+            let_in(signal.SIGTERM)
+            block = EnvironmentBlock()
+            zygote = Zygote(theirs, pool, block, ground.cgroups)
+            signal.signal(ORPHANED, lambda *_: zygote.finish())
             die_with_parent(parent, ORPHANED)
             name_process("flame-zygote")
             adopt_orphans()
-            block = EnvironmentBlock()
             block.replace(ground.environment)
-            Zygote(theirs, pool, block, ground.cgroups).run()
+            zygote.run()
         except BaseException:
             import traceback
 

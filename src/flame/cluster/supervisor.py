@@ -28,7 +28,7 @@ from flame.core.model.access import PREFIX
 from flame.ops.config import ClusterConfig
 from flame.ops.isolation import isolation
 from flame.ops.paths import RunFile, default_file, socket_dir, write_private
-from flame.platform.death import die_with_parent, name_process
+from flame.platform.death import die_with_parent, held_back, name_process
 from flame.shell.address import Address, listen
 from flame.shell.candidacy import led_at
 from flame.shell.gate import UNIX, Gate
@@ -241,8 +241,9 @@ class Supervisor:
         """The zygote is forked first, while this process has neither loop nor thread."""
         children.log_to(self.config.data_dir / "logs", "agent")
         slots = self.config.cpus or max(4, os.cpu_count() or 1)
-        ground = confinement.prepare(self.config)
-        _, sock = zygote.spawn(min(8, max(1, int(slots))), ground)
+        with held_back(signal.SIGTERM):  # the zygote clears up behind it, from here on
+            ground = confinement.prepare(self.config)
+            _, sock = zygote.spawn(min(8, max(1, int(slots))), ground)
         self._live("agent", lambda: children.agent(self.config, sock, allocators, endpoints, ground))
 
     def _asked_to_stop(self, *_: object) -> None:
