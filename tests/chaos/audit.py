@@ -32,15 +32,16 @@ class Findings:
     #: when that batch was submitted, and whose it was
     longest_at: float = 0.0
     longest_of: str = ""
+    longest_why: str = ""
 
     def add(self, other: Findings) -> None:
         self.violations += other.violations
         self.counts += other.counts
-        self.pause(other.longest, other.longest_at, other.longest_of)
+        self.pause(other.longest, other.longest_at, other.longest_of, other.longest_why)
 
-    def pause(self, seconds: float, at: float, session: str) -> None:
+    def pause(self, seconds: float, at: float, session: str, why: str) -> None:
         if seconds > self.longest:
-            self.longest, self.longest_at, self.longest_of = seconds, at, session
+            self.longest, self.longest_at, self.longest_of, self.longest_why = seconds, at, session, why
 
 
 def stories(files: dict[Path, bool]) -> tuple[dict[str, Story], list[list[Event]]]:
@@ -124,7 +125,12 @@ def _count(events: list[Event], found: Findings) -> None:
             found.counts["results"] += sum(text != "waits" for text in event.texts)
             run = began.get((event.session, event.batch))
             if run is not None and run.what in ("echo", "big"):
-                found.pause(event.at - run.at, run.at, event.session)
+                reasons = [
+                    f"{e.at - run.at:.1f} s: {e.text}"
+                    for e in events
+                    if e.kind == "why" and (e.session, e.batch) == (event.session, event.batch)
+                ]
+                found.pause(event.at - run.at, run.at, event.session, "; ".join(reasons))
         elif event.kind == "seen":
             found.counts["looks at a task"] += 1
         elif event.kind == "changed":

@@ -35,6 +35,10 @@ PATIENCE = 60.0
 """Seconds after SIGTERM in which everything must have come to its end."""
 
 
+SLOW = 4.0
+"""Seconds after which a client asks why a batch takes so long, and again after each that follow."""
+
+
 class Order(msgspec.Struct):
     name: str
     seed: int
@@ -150,10 +154,21 @@ class Work:
 
     def collect(self, session: str, batch: int, futures: list[Future]) -> None:
         """Wait for the outcome of every one, and write all of them down."""
-        left = set(futures)
+        left, begin, asked = set(futures), time.monotonic(), 0
         while left and not self.over():
             left = concurrent.futures.wait(left, timeout=1.0).not_done
+            if left and time.monotonic() - begin > SLOW * (asked + 1):
+                asked += 1
+                self._why(session, batch)
         self.recorder.write("done", session=session, batch=batch, texts=[outcome(f) for f in futures])
+
+    def _why(self, session: str, batch: int) -> None:
+        """Every wait has a reason: what the engine says it is."""
+        try:
+            text = "; ".join(f"{reason.reason}: {reason.message}" for reason in self.client.explain(session).reasons)
+        except FlameError as error:
+            text = said(error)
+        self.recorder.write("why", session=session, batch=batch, text=text)
 
     @contextmanager
     def watching(self, session: Session, names: list[str], look: bool) -> Iterator[None]:

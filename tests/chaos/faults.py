@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chaos.world import Hosts, One, Postgres, World
+from chaos.world import Hosts, Postgres, World
 
 AT_ONCE = 2
 """Faults that may last at the same time."""
@@ -306,6 +306,3 @@ def menu(world: World) -> list[Fault]:
     if isinstance(world, Postgres):
         out += of_heads(world)
     return out
-
-
-__all__ = ["Fault", "One", "Planned", "Weather", "menu", "of_clients", "plan"]

@@ -30,7 +30,7 @@ class Event(msgspec.Struct, omit_defaults=True):
     cancel: session, tasks          asked: session, no                      seen: session, no, state, attempt, text, begin
     watch, unwatch: session, no, watch, text (why it ended)                 changed: session, no, watch, state, attempt
     listed: begin, tasks (session ids)   closed: session, counts            called: what, text (error), begin
-    started: text (client)          left: nothing: an orderly end
+    started: text (client)          left: nothing: an orderly end           why: session, batch, text (the reason of a wait)
     """
 
     at: float

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from pathlib import Path
 
 import psutil
 from chaos.world import World
@@ -89,7 +90,7 @@ def _details(world: World, text: str) -> Iterable[str]:
     """What the descriptors and entries are, to find out why."""
     key = text.rpartition(" ")[2]
     if "entries" in text:
-        yield f"  {[str(path) for path in (world.root / key).rglob('*')]}"
+        yield f"  {[str(path) for path in Path(key).rglob('*')]}"
     if "descriptors" not in text:
         return
     for process, (machine, role) in world.processes().items():

@@ -7,6 +7,7 @@ against what the engine holds, everything is deleted, and what the engine at res
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import signal
 import subprocess
@@ -25,7 +26,7 @@ from chaos.world import WORLDS, World
 
 from flame.core.base.errors import FlameError
 
-LONG = 30 * 60.0
+LONG = 15 * 60.0
 """Seconds of an arrangement from which on its second half kills no process of the engine: their memory is measured over time."""
 
 
@@ -42,9 +43,13 @@ class Settings:
     round: float = 60.0
     clients: int = 3
     threads: int = 3
+    #: a regular expression: only these
+    faults: str = ""
     #: where the history of a round goes that breaks a promise
     keep: Path = Path("chaos-failed")
     say: Callable[[str], None] = print
+    #: called often while things break: (arrangement, round)
+    tick: Callable[[str, int], None] = lambda name, number: None
 
 
 @dataclass
@@ -107,15 +112,15 @@ class Run:
         self.result.rounds += 1
         seed = f"{self.settings.seed}.{self.name}.{self.result.rounds}"
         faults = menu(world) + of_clients(lambda: [c for c, _ in self._clients], self._killed.add)
-        faults = [
-            fault for fault in faults if not (gentle and fault.kills) and not (gentle and "kill -9" in fault.name)
-        ]
+        wanted = re.compile(self.settings.faults)
+        faults = [f for f in faults if wanted.search(f.name) and not (gentle and (f.kills or "kill -9" in f.name))]
         self.say(f"{self.name}, round {self.result.rounds}{', gentle' if gentle else ''}, {seconds:.0f} s")
         weather = Weather(faults, self.say)
         self._start_clients(world, self.settings.clients, seed)
 
         def tick() -> None:
             """Clients that were killed have successors."""
+            self.settings.tick(self.name, self.result.rounds)
             missing = self.settings.clients - sum(client.poll() is None for client, _ in self._clients)
             if missing > 0:
                 self._start_clients(world, missing, seed)
@@ -177,7 +182,9 @@ class Run:
         findings.counts["client processes"] += len(files)
         if findings.longest > LONG_PAUSE and weather.began:
             at = findings.longest_at - weather.began
-            self.say(f"{at:7.1f} s  {findings.longest_of} waited {findings.longest:.1f} s for short tasks")
+            self.say(
+                f"{at:7.1f} s  {findings.longest_of} waited {findings.longest:.1f} s for short tasks: {findings.longest_why}"
+            )
         self.result.findings.add(findings)
         self._clients = []
         if findings.violations:

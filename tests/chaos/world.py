@@ -32,7 +32,8 @@ from flame.testing.cluster import LocalCluster
 from flame.testing.postgres import PostgresServer
 
 TESTS = Path(__file__).resolve().parents[1]
-DISK = "192m"
+DISK = "512m"
+GROUPS = Path("/sys/fs/cgroup")
 READY = 60.0
 """Seconds in which everything must be well again when nothing is broken any more."""
 
@@ -60,6 +61,8 @@ class World:
         if self.clocks.why_not:
             self.missing.append(f"clock jumps: {self.clocks.why_not}")
         self.repairs: list[threading.Thread] = []
+        #: pids of all that were seen
+        self.agents: set[int] = set()
         for folder in ("tmp", "run", "home"):
             (self.root / folder).mkdir(mode=0o700)
         self._mounts: list[Path] = []
@@ -124,6 +127,8 @@ class World:
                 for process in [top, *top.children(recursive=True)]:
                     with contextlib.suppress(psutil.NoSuchProcess):
                         found[process] = (machine, _role(process))
+                        if found[process][1] == "agent":
+                            self.agents.add(process.pid)
         return found
 
     def victims(self, role: str) -> list[psutil.Process]:
@@ -157,10 +162,19 @@ class World:
         return trouble
 
     def leftovers(self) -> Counter[str]:
-        found: Counter[str] = Counter()
-        for folder in self.watched():
-            found[str(folder.relative_to(self.root))] = sum(1 for _ in folder.rglob("*"))
+        """Entries of each watched directory; control groups of executors, and of agents that have ended."""
+        found = Counter({str(folder): sum(1 for _ in folder.rglob("*")) for folder in self.watched()})
+        found["control groups"] = sum(1 for _ in self._groups())
         return found
+
+    def _groups(self) -> Iterator[Path]:
+        for group in GROUPS.rglob("flame-*-*-*"):
+            pid = int(group.name.split("-")[2])
+            if pid in self.agents:
+                if psutil.pid_exists(pid):
+                    yield from (inside for inside in group.iterdir() if inside.is_dir())
+                else:
+                    yield group
 
     def mount(self, path: Path) -> bool:
         """A small disk of its own there. False where that cannot be done."""
@@ -197,7 +211,7 @@ class One(World):
     def start(self) -> None:
         disk = self.root / "disk"
         self.mount(disk)
-        self.cluster = LocalCluster(disk / "data", durability="power", delay_release=1.0)
+        self.cluster = LocalCluster(disk / "data", durability="power", delay_release=1.0, compact_rows=1000)
         with environment(self.own):
             self.cluster.start()
         self.prepare()
@@ -340,9 +354,6 @@ class Hosts(World):
     def watched(self) -> list[Path]:
         work = [self.data / "work", *(host.home / "node" / "work" for host in self.nodes.values())]
         return work + [host.home / "flame" for host in (self.main, *self.nodes.values())]
-
-    def leftovers(self) -> Counter[str]:
-        return Counter({str(folder): sum(1 for _ in folder.rglob("*")) for folder in self.watched()})
 
     def logs(self) -> list[Path]:
         return [self.data / "logs", *(host.home / "node" / "logs" for host in self.nodes.values())]
