@@ -53,7 +53,7 @@ def test_init_makes_an_authority_and_a_server_that_people_can_connect_to(certs, 
         assert (ran.code, ran.err) == (0, ""), ran
         assert str(home / "ca.pem") in ran.out
     again = certs("init")
-    assert (again.code, "already" in again.err) == (1, True)
+    assert (again.code, "already" in again.err) == (3, True)
 
 
 def test_a_dry_run_does_nothing(certs, home, tmp_path):
@@ -76,9 +76,9 @@ def test_a_dry_run_does_nothing(certs, home, tmp_path):
         ran = certs(*words, "--dry-run")
         assert (ran.code, said in ran.out) == (0, True), ran
         assert "BEGIN" not in ran.out
-    assert certs("init", "--dry-run").code == 1
-    assert certs("rotate", "ghost", "--dry-run").code == 1
-    assert certs("issue", "agent", "server", "--dry-run").code == 1
+    assert certs("init", "--dry-run").code == 3
+    assert certs("rotate", "ghost", "--dry-run").code == 3
+    assert certs("issue", "agent", "server", "--dry-run").code == 3
     assert files(tmp_path) == before
 
 
@@ -95,7 +95,7 @@ def test_an_identity_for_another_machine(certs, home, tmp_path):
         assert certs("check", f"localhost:{port}", FLAME_CA_FILE=str(out / "ca.pem")).code == 0
     Authority.create(tmp_path / "another")
     refused = certs("issue", "agent", "n1", "--out", tmp_path / "another")
-    assert (refused.code, "another authority" in refused.err) == (1, True)
+    assert (refused.code, "another authority" in refused.err) == (3, True)
 
 
 def test_a_request_is_signed(certs, home, tmp_path):
@@ -108,7 +108,7 @@ def test_a_request_is_signed(certs, home, tmp_path):
         assert diagnose("localhost", port, home / "ca.pem") == ""
     for bad in (tmp_path / "none.csr", home / "ca.pem"):
         ran = certs("sign", bad, "agent", "n1")
-        assert (ran.code, ran.out) == (1, "")
+        assert (ran.code, ran.out) == (3, "")
         assert ran.err.startswith("Error: ")
 
 
@@ -118,11 +118,11 @@ def test_rotation_and_a_change_of_authority(certs, home):
     old = Authority.load(home).fingerprint()
     assert certs("rotate").code == 0
     assert describe(home / "server.pem").fingerprint != first.fingerprint
-    assert certs("rotate", "ghost").code == 1
+    assert certs("rotate", "ghost").code == 3
     changed = certs("rotate", "--ca")
     assert (changed.code, Authority.load(home).fingerprint() in changed.out) == (0, True)
     early = certs("rotate", "--drop-old-ca")
-    assert (early.code, "server" in early.err, "flmadm certs rotate" in early.err) == (1, True, True)
+    assert (early.code, "server" in early.err, "flmadm certs rotate" in early.err) == (3, True, True)
     assert old in certs("show").out
     assert certs("rotate", "server").code == 0
     assert certs("rotate", "--drop-old-ca").code == 0
@@ -166,7 +166,7 @@ def test_check_says_why(certs, home, foreign):
     server = foreign.identity("check", hosts=("localhost",))
     with tls_server(server_context(server.pem, foreign.ca, require_client=True)) as port:
         ran = certs("check", f"localhost:{port}")
-        assert (ran.code, ran.out) == (1, "")
+        assert (ran.code, ran.out) == (3, "")
         assert f"is signed by {foreign.authority.name}, which {home}/ca.pem does not hold" in ran.err
         ran = certs("check", f"localhost:{port}", "--ca-file", foreign.ca)
         assert "wants a client certificate" in ran.err
@@ -179,16 +179,16 @@ def test_check_says_why(certs, home, foreign):
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        (("show",), 1, "flmadm certs init"),
-        (("rotate",), 1, "flmadm certs init"),
-        (("issue", "agent", "n1"), 1, "flmadm certs init"),
+        (("show",), 3, "flmadm certs init"),
+        (("rotate",), 3, "flmadm certs init"),
+        (("issue", "agent", "n1"), 3, "flmadm certs init"),
         (("issue", "root", "n1"), 2, "one of server"),
         (("issue", "agent"), 2, "NAME"),
         (("issue", "agent", "n1", "--days", "0"), 2, "days"),
-        (("init", "--host", "a b"), 1, "host name"),
+        (("init", "--host", "a b"), 3, "host name"),
         (("check", "localhost"), 2, "HOST:PORT"),
         (("check", "localhost:x"), 2, "HOST:PORT"),
-        (("check", "[::1]:99999"), 1, "not a port"),
+        (("check", "[::1]:99999"), 3, "not a port"),
         (("show", "-o", "xml"), 2, "one of table"),
         (("nonsense",), 2, "nonsense"),
         ((), 0, ""),

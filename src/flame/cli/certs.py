@@ -210,7 +210,7 @@ def check(
     cert: Annotated[Path | None, typer.Option("--cert", help="our identity, NAME.pem")] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="seconds for each step")] = 5,
 ) -> None:
-    """Say whether a TLS connection works, else why not. Exit code 0: it works, 1: it does not."""
+    """Say whether a TLS connection works, else why not. Exit code 0: it works, 3: it does not."""
     host, port = _address(where)
     ours = _directory(dir) / "ca.pem"
     ca = ca_file or (ours if dir or ours.exists() else None)
