@@ -27,4 +27,5 @@ def guard(work: Callable[[], int | None], code: Callable[[FlameError], int] = la
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        return fail(FlameError(f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")))
+        found = FlameError(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
+        return fail(found, code(found))
