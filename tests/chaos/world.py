@@ -49,6 +49,12 @@ def environment(values: dict[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
+def below(folder: Path, files: bool = True) -> Iterator[Path]:
+    """Everything in it, also while it changes."""
+    for parent, folders, names in os.walk(folder):
+        yield from (Path(parent) / name for name in [*folders, *(names if files else ())])
+
+
 class World:
     """What all arrangements share. `missing`: what cannot be done here, and why."""
 
@@ -163,18 +169,17 @@ class World:
 
     def leftovers(self) -> Counter[str]:
         """Entries of each watched directory; control groups of executors, and of agents that have ended."""
-        found = Counter({str(folder): sum(1 for _ in folder.rglob("*")) for folder in self.watched()})
+        found = Counter({str(folder): sum(1 for _ in below(folder)) for folder in self.watched()})
         found["control groups"] = sum(1 for _ in self._groups())
         return found
 
     def _groups(self) -> Iterator[Path]:
-        for group in GROUPS.rglob("flame-*-*-*"):
-            pid = int(group.name.split("-")[2])
-            if pid in self.agents:
-                if psutil.pid_exists(pid):
-                    yield from (inside for inside in group.iterdir() if inside.is_dir())
-                else:
-                    yield group
+        for path in below(GROUPS, files=False):
+            for group, whole in ((path, False), (path.parent, True)):
+                words = group.name.split("-")
+                ours = len(words) == 4 and words[0] == "flame" and int(words[2]) in self.agents
+                if ours and whole == psutil.pid_exists(int(words[2])):
+                    yield path
 
     def mount(self, path: Path) -> bool:
         """A small disk of its own there. False where that cannot be done."""

@@ -25,7 +25,7 @@ from flame.core.scheduler.plugins import make_policy
 from flame.core.scheduler.settings import SchedulingSettings
 from flame.ops.config import ClusterConfig
 from flame.shell.candidacy import Candidacy
-from flame.shell.driver import PROBE_EVERY, Driver
+from flame.shell.driver import PROBE_EVERY, Clock, Driver
 from flame.shell.gate import UNIX
 from flame.shell.listener import AGENTS, MachineServer, Public
 from flame.shell.plane import Handler, Plane
@@ -98,6 +98,8 @@ class AllocatorProcess(Handler):
         )
         self.plane = Plane(self, first=1000)
         self.loop = asyncio.get_running_loop()
+        #: one for the life of the process: a driver that is made anew must not take a wall clock that has jumped
+        self.clock = Clock()
         self.driver = self._make_driver()
         self.stopping = asyncio.Event()
         self.failure: FlameError | None = None
@@ -111,7 +113,7 @@ class AllocatorProcess(Handler):
     def _make_driver(self) -> Driver:
         return Driver(
             _Timed(self.reactor), self.store, encode=encode_row, send=self._send, close=self._close, perform=self._perform,
-            failed=self._store_failed, loop=self.loop,
+            failed=self._store_failed, loop=self.loop, clock=self.clock,
         )  # fmt: skip
 
     async def _lead(self) -> None:
