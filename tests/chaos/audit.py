@@ -88,7 +88,8 @@ def row(task: m.TaskInfo) -> Row:
         text = said[0].decode() if said else repr(task.output)[:80]
     elif task.state == 3 and task.events:
         text = task.events[-1].message
-    return Row(task.no, name[0].decode() if name else "?", task.state, task.attempt, text)
+    known = name[0].decode() if name else f"?{(task.input or b'nothing')[:60]!r}"
+    return Row(task.no, known, task.state, task.attempt, text)
 
 
 def audit(client: flame.Client, files: dict[Path, bool], calm: Callable[[float, float], bool]) -> Findings:

@@ -146,9 +146,9 @@ def _cancelled(story: Story) -> set[str]:
 
 def answers_right(story: Story) -> Iterator[str]:
     """The result recorded is that of the task, of its current attempt, and what such a task must come to."""
-    may = _cancelled(story)
+    may, known = _cancelled(story), story.ran
     for row in story.rows or ():
-        if row.state < FINAL:
+        if row.state < FINAL or row.name not in known:  # another rule names what nobody submitted
             continue
         if row.state == CANCELLED:
             if row.name not in may:
@@ -250,7 +250,7 @@ def _ordered(no: int, events: list[Event], calm: Calm) -> Iterator[str]:
             at += 1
         if best is not None and _progress(event) < _progress(best):
             was, now = (best.state, best.attempt), (event.state, event.attempt)
-            if was == (RUNNING, event.attempt) and event.state == PENDING and not calm(best.at, event.begin):
+            if was == (RUNNING, event.attempt) and event.state == PENDING and not calm(best.at, event.at):
                 best = event
                 continue
             yield f"task {no} was seen as {was} (state, attempt) at {best.at:.3f} and later as {now}, asked at {event.begin:.3f}"
@@ -340,4 +340,7 @@ def check_listings(events: Iterable[Event], deleted: dict[str, float]) -> list[V
 
 def given_up(story: Story) -> int:
     """Tasks that ended because their executors were killed under them too often, though the task itself is innocent."""
-    return sum(_given_up(row) and expected(row.name, row.attempt) != FAILED for row in story.rows or ())
+    known = story.ran
+    return sum(
+        row.name in known and _given_up(row) and expected(row.name, row.attempt) != FAILED for row in story.rows or ()
+    )

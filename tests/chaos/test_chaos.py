@@ -351,7 +351,7 @@ def test_the_clock_of_one_process_group_jumps(tmp_path):
         child.stdin.close()
 
 
-@pytest.mark.ledger("A-13", "A-14")
+@pytest.mark.ledger("A-10", "A-13", "A-14")
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", ["one", "postgres", "hosts"])
@@ -360,7 +360,7 @@ def test_a_slice_of_chaos_breaks_no_promise(name, tmp_path):
     if why := why_not(name):
         pytest.skip(why)
     settings = Settings(
-        seed=int(os.environ.get("FLAME_CHAOS_SEED", "20261122")), seconds=22.0, round=22.0, clients=2, keep=tmp_path
+        seed=int(os.environ.get("FLAME_CHAOS_SEED", "20261122")), seconds=18.0, round=18.0, clients=2, keep=tmp_path
     )
     result = Run(name, settings).go()
     print(dict(result.findings.counts), dict(result.faults), result.missing)

@@ -175,11 +175,10 @@ class World:
 
     def _groups(self) -> Iterator[Path]:
         for path in below(GROUPS, files=False):
-            for group, whole in ((path, False), (path.parent, True)):
-                words = group.name.split("-")
-                ours = len(words) == 4 and words[0] == "flame" and int(words[2]) in self.agents
-                if ours and whole == psutil.pid_exists(int(words[2])):
-                    yield path
+            if (pid := _engine(path)) in self.agents and not psutil.pid_exists(pid):
+                yield path
+            elif (pid := _engine(path.parent)) in self.agents and psutil.pid_exists(pid):
+                yield path
 
     def mount(self, path: Path) -> bool:
         """A small disk of its own there. False where that cannot be done."""
@@ -202,6 +201,12 @@ class World:
         for path in self._mounts:
             subprocess.run(["umount", "-l", path], capture_output=True, check=False)
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+def _engine(group: Path) -> int:
+    """The process that made this control group; 0: none of ours."""
+    words = group.name.split("-")
+    return int(words[2]) if len(words) == 4 and words[0] == "flame" and words[2].isdecimal() else 0
 
 
 def _role(process: psutil.Process) -> str:

@@ -67,6 +67,11 @@ def decode_row(row: Row) -> r.AnyRecord:
         raise StorageCorrupt(f"row {row.position} cannot be read: {error}") from None
 
 
+def _not_kept(error: StorageFull) -> m.Failure:
+    """To who asked for a change that is in force, and will be kept with everything else once there is room."""
+    return m.Failure(error.code, error.message, "the change is in force but not on disk yet; make room and ask again")
+
+
 class _Timed:
     """The reactor, telling it what its last cycle cost (the core has no clock)."""
 
@@ -90,6 +95,7 @@ class AllocatorProcess(Handler):
         self.config = config
         cluster = config.cluster
         self.store: Store = make_store(cluster.storage, cluster.data_dir, "allocator", cluster.durability)
+        self._kept = self.store
         self.reactor = Allocator(
             lambda kind: str(uuid.uuid4()),
             lambda: PREFIX + secrets.token_urlsafe(32),
@@ -154,7 +160,7 @@ class AllocatorProcess(Handler):
             await remote.stop()
         self.plane.stop()
         self.driver.stop()
-        self.store.close()
+        self._kept.close()
         if self._candidacy is not None:
             await self._candidacy.stop()
         if self.failure is not None:
@@ -200,7 +206,16 @@ class AllocatorProcess(Handler):
         """Placing goes on without its journal; agents and managers know everything that matters. It is written again when it can be."""
         if not isinstance(error, StorageFull):
             self._give_up(error)
-        elif not self._forgetful:
+            return
+        self.reactor.book.storage = "storage full: tenants, tokens and cordons cannot be kept"
+        unsent = self.driver.unsent
+        if self.store is not self._kept:
+            self._give_up(error)  # memory is never full
+            return
+        self._use(MemoryStore())
+        for send in unsent:  # a request is told; what placing needs goes out
+            self._send(Send(send.peer, _not_kept(error), send.request) if send.request else send)
+        if not self._forgetful:
             self._forgetful = True
             task = self.loop.create_task(self._write_again())
             self._tasks.add(task)
@@ -213,17 +228,14 @@ class AllocatorProcess(Handler):
 
     async def _write_again(self) -> None:
         """Ends with a snapshot: what happened meanwhile is in no row."""
-        kept = self.store
         try:
             while self._forgetful:
-                self.reactor.book.storage = "storage full: tenants, tokens and cordons cannot be kept"
-                self._use(MemoryStore())
-                await self._until_writable(kept)
+                await self._until_writable(self._kept)
                 await self.driver.settled()
-                self._use(kept)
+                self._use(self._kept)
                 with contextlib.suppress(StorageFull):
                     self._covered = await self.driver.compact(self.reactor.snapshot())
-                    self._forgetful = self.driver.stopped  # a batch failed meanwhile: once more
+                    self._forgetful = self.store is not self._kept  # a batch failed meanwhile: once more
         except FlameError as error:
             self._give_up(error)
             return

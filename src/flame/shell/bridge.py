@@ -6,6 +6,8 @@ A client's I/O thread goes on reading and writing a socket, wherever its cluster
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import socket
 import threading
 from pathlib import Path
@@ -16,28 +18,23 @@ from flame.shell.carrier import Carrier, Remote, pair
 from flame.shell.stream import Stream
 
 DIAL_LIMIT = 12.0
+CLOSE_LIMIT = 3.0
 _BUFFER = 4 * 1024 * 1024
 
 
+_lock = threading.Lock()
+_shared: tuple[int, asyncio.AbstractEventLoop] | None = None
+
+
 class Bridge:
-    """ca, identity: see `carrier.Remote`. The thread is a daemon; `close` ends it."""
+    """ca, identity: see `carrier.Remote`."""
 
     def __init__(self, ca: Path | None, identity: Path | None = None) -> None:
         self._ca, self._identity = ca, identity
-        self._loop = _new_loop()
+        self._loop = _loop()
         self._remotes: dict[Address, Remote] = {}
         self._pairs: set[tuple[Stream, Carrier]] = set()
-        self._thread = threading.Thread(target=self._run, name="flame-bridge", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-        left = asyncio.all_tasks(self._loop)
-        for task in left:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        self._loop.close()
+        self._closed = False
 
     def dial(self, address: Address) -> socket.socket:
         """A connected socket: by itself for other addresses, over the bridge for `tls`. Raises OSError, Unavailable, Unauthenticated."""
@@ -56,6 +53,9 @@ class Bridge:
             await remote.drop()  # a connection ended: another channel, and the certificates as they are now
         remote = self._remotes[address] = Remote(address, self._ca, self._identity)
         call = await remote.call()
+        if self._closed:
+            await remote.drop()
+            raise Unavailable("this client is closed")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
@@ -70,9 +70,11 @@ class Bridge:
 
     def close(self) -> None:
         """What was written to the socket still goes out."""
-        if self._thread.is_alive() and threading.current_thread() is not self._thread:
-            asyncio.run_coroutine_threadsafe(self._close(), self._loop)
-            self._thread.join(3)
+        if not self._closed:
+            self._closed = True
+            ending = asyncio.run_coroutine_threadsafe(self._close(), self._loop)
+            with contextlib.suppress(TimeoutError):
+                ending.result(CLOSE_LIMIT)
 
     async def _close(self) -> None:
         for stream, carrier in list(self._pairs):
@@ -84,7 +86,22 @@ class Bridge:
             stream.abort()
         for remote in self._remotes.values():
             await remote.drop()
-        self._loop.stop()
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """One for all bridges of a process, and it stays: gRPC has one poller a process, and loses events when it meets a closed loop."""
+    global _shared
+    with _lock:
+        if _shared is None or _shared[0] != os.getpid():  # a fork has no threads but the one that forked
+            loop = _new_loop()
+            threading.Thread(target=_serve, args=(loop,), name="flame-bridge", daemon=True).start()
+            _shared = os.getpid(), loop
+        return _shared[1]
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    loop.run_forever()
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

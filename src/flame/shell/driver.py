@@ -81,6 +81,8 @@ class Driver:
         self.reactor, self.store, self.loop = reactor, store, loop
         self.clock = clock or Clock()
         self.position = 0
+        self.unsent: list[Send] = []
+        """Once it failed: what waited for a commit."""
         self._encode, self._send, self._close, self._perform, self._failed = encode, send, close, perform, failed
         self._open = _Batch()
         self._flying: _Batch | None = None
@@ -254,6 +256,7 @@ class Driver:
     def _fail(self, error: FlameError, flying: _Batch | None) -> None:
         """There is no going on. Who waits for a commit that nobody will tell of hears so, too."""
         self._stopped = True
+        self.unsent = [*(flying.sends if flying else ()), *self._open.sends]
         for future in (*(flying.waiting if flying else ()), *self._open.waiting):
             if not future.done():
                 future.set_exception(error)
