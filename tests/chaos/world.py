@@ -175,10 +175,10 @@ class World:
 
     def _groups(self) -> Iterator[Path]:
         for path in below(GROUPS, files=False):
-            if (pid := _engine(path)) in self.agents and not psutil.pid_exists(pid):
-                yield path
-            elif (pid := _engine(path.parent)) in self.agents and psutil.pid_exists(pid):
-                yield path
+            for group, gone in ((path, True), (path.parent, False)):
+                pid = _engine(group)
+                if pid in self.agents and psutil.pid_exists(pid) != gone:
+                    yield path
 
     def mount(self, path: Path) -> bool:
         """A small disk of its own there. False where that cannot be done."""
