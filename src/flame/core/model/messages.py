@@ -127,6 +127,9 @@ class NodeInfo(Message):
     labels: Mapping[str, str] = {}
     driver: str = "agent"
     cordoned: bool = False
+    address: str = ""
+    devices: tuple[Device, ...] = ()
+    taints: tuple[Taint, ...] = ()
 
 
 class ExecutorInfo(Message):
@@ -143,6 +146,16 @@ class Device(Message):
     uuid: str
     model: str
     memory: int
+    max_sharers: int = 0  # replicas that may share it; 0: as the cluster says
+    enforced: bool = False  # does the device itself hold a sharer to its part of the memory?
+
+
+class Taint(Message):
+    """`effect`: NoSchedule, PreferNoSchedule or NoExecute."""
+
+    key: str
+    value: str = ""
+    effect: str = "NoSchedule"
 
 
 class Identity(Message):
@@ -449,6 +462,143 @@ class Identities(Message):
 
     tenants: tuple[TenantInfo, ...]
     tokens: tuple[TokenInfo, ...]
+
+
+# -- objects: workloads, classes, quotas, settings ---------------------------------------------------------------------
+
+
+class PutObject(Message):
+    """Write one object; `body` is JSON. `mode`: create, replace (a resourceVersion in the body must be the stored one), apply (create, or
+    change what was applied before), merge (RFC 7386) or json (RFC 6902) for a patch of what is there. `subresource`: "", status or scale.
+    Answer: ObjectPut."""
+
+    mode: str
+    kind: str
+    namespace: str = ""  # of kinds that have one; empty: `default`
+    name: str = ""
+    body: bytes = b""
+    subresource: str = ""
+    dry_run: bool = False
+    tenant: str = ""  # empty: the caller's own
+    by: str = ""
+
+
+class ObjectPut(Message):
+    """`body`: the object as it is now (or would be)."""
+
+    body: bytes
+    change: str  # created, configured, unchanged
+    warnings: tuple[str, ...] = ()
+
+
+class GetObject(Message):
+    kind: str
+    namespace: str = ""
+    name: str = ""
+    tenant: str = ""
+
+
+class Object(Message):
+    """`body` is JSON."""
+
+    body: bytes
+
+
+class ListObjects(Message):
+    """`labels`, `fields`: selectors as Kubernetes writes them; `limit` 0: all; `after`: where the page before ended."""
+
+    kind: str
+    namespace: str = ""  # empty: all
+    labels: str = ""
+    fields: str = ""
+    limit: int = 0
+    after: str = ""
+    tenant: str = ""
+
+
+class ObjectList(Message):
+    bodies: tuple[bytes, ...]
+    version: int  # resourceVersion of the list: a watch from here misses nothing
+    after: str = ""
+    remaining: int = 0
+
+
+class DeleteObject(Message):
+    """`grace`: seconds instead of the object's own; `version`: only this resourceVersion (0: any). Answer: ObjectPut."""
+
+    kind: str
+    namespace: str = ""
+    name: str = ""
+    dry_run: bool = False
+    grace: float | None = None
+    version: int = 0
+    tenant: str = ""
+    by: str = ""
+
+
+class WatchObjects(Message):
+    """What changed after `since`: answered as soon as there is something, or empty after `wait` seconds (at most 60)."""
+
+    kind: str
+    since: int
+    namespace: str = ""
+    labels: str = ""
+    fields: str = ""
+    wait: float = 30.0
+    tenant: str = ""
+
+
+class ObjectChange(Message):
+    """`change`: ADDED, MODIFIED or DELETED."""
+
+    change: str
+    version: int
+    body: bytes
+
+
+class ObjectChanges(Message):
+    changes: tuple[ObjectChange, ...]
+    version: int  # ask from here on
+
+
+class DebugObject(Message):
+    """Why it does not run, most likely cause first. Answer: Object with a Diagnosis (`core.workloads.diagnosis`)."""
+
+    kind: str
+    namespace: str = ""
+    name: str = ""
+    tenant: str = ""
+
+
+class CallReplica(Message):
+    """Something that only the node of a replica can do. `verb`: logs (from byte `offset`, waiting `wait` seconds for more), exec
+    (`body`: JSON
+    {"command": [...], "tty": bool}; answers with an id), write (`body` to its input), read (its output from `offset`), close.
+    `id`: of the exec.
+    Answer: ReplicaAnswer."""
+
+    verb: str
+    name: str
+    namespace: str = ""
+    container: str = ""
+    id: str = ""
+    body: bytes = b""
+    offset: int = 0
+    limit: int = 1 << 20
+    wait: float = 0.0
+    previous: bool = False
+    tenant: str = ""
+    by: str = ""
+
+
+class ReplicaAnswer(Message):
+    """`data` begins at `offset`; `ended`: nothing more will come; `code`: exit code of an exec that ended (128 + signal)."""
+
+    data: bytes = b""
+    offset: int = 0
+    ended: bool = False
+    id: str = ""
+    code: int | None = None
 
 
 class GetLogs(Message):
@@ -798,6 +948,10 @@ class Placed(Message):
     token: str = ""
     shim: int = 0
     address: str = ""  # of the session manager it was started for
+    owner: str = ""  # of a replica: the workload's key
+    rank: int = 0
+    attempt: int = 0
+    replica: ReplicaChanged | None = None
 
 
 class RegisterNode(Message):
@@ -812,6 +966,11 @@ class RegisterNode(Message):
     shim: int = 0
     running: tuple[Placed, ...] = ()
     grace: float = 0.0  # seconds its executors are kept when the connection breaks: 0 where only death can break it
+    address: str = ""  # where other machines reach what runs there
+    taints: tuple[Taint, ...] = ()
+    images: tuple[str, ...] = ()  # what `images:` of its settings maps
+    runtimes: tuple[str, ...] = ("process",)
+    max_workloads: int = 0  # replicas at once; 0: no limit
 
 
 class Heartbeat(Message):
@@ -861,3 +1020,160 @@ class PlacementExited(Message):
     current: tuple[int, ...] = ()
     log: str = ""
     reason: str = ""
+
+
+# -- replicas: allocator <-> agent ------------------------------------------------------------------------------------------
+
+
+class ProbeSpec(Message):
+    """`kind`: http, tcp, exec. Times in seconds."""
+
+    kind: str
+    port: str = ""  # a number or the name of a port
+    path: str = "/"
+    host: str = ""
+    scheme: str = "HTTP"
+    headers: Mapping[str, str] = {}
+    command: tuple[str, ...] = ()
+    initial_delay: float = 0.0
+    period: float = 10.0
+    timeout: float = 1.0
+    success: int = 1
+    failure: int = 3
+
+
+class PortSpec(Message):
+    name: str
+    port: int  # in the container
+    protocol: str = "TCP"
+    host_port: int = 0  # 0: the agent finds one
+
+
+class MountSpec(Message):
+    volume: str
+    path: str
+    read_only: bool = False
+    sub_path: str = ""
+
+
+class VolumeSpec(Message):
+    """`kind`: empty, claim, host or files. `source`: claim name or path; `files`: name -> content."""
+
+    name: str
+    kind: str
+    source: str = ""
+    files: Mapping[str, bytes] = {}
+    read_only: bool = False
+
+
+class EnvVar(Message):
+    name: str
+    value: str
+
+
+class ContainerSpec(Message):
+    """Command and args are not yet expanded: `$(VAR)` is the agent's to fill in, since ports are known there only. `limits`:
+    resources that must
+    not be exceeded."""
+
+    name: str
+    image: str = ""
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    env: tuple[EnvVar, ...] = ()
+    working_dir: str = ""
+    ports: tuple[PortSpec, ...] = ()
+    mounts: tuple[MountSpec, ...] = ()
+    requests: Mapping[str, int] = {}
+    limits: Mapping[str, int] = {}
+    liveness: ProbeSpec | None = None
+    readiness: ProbeSpec | None = None
+    startup: ProbeSpec | None = None
+    pre_stop: tuple[str, ...] = ()
+    grace: float | None = None
+
+
+class ReplicaSpec(Message):
+    """One replica of a workload, ready to run. `restart`: Always, OnFailure or Never; `backoff_limit`: restarts in place; `grace`:
+    seconds between
+    SIGTERM and SIGKILL; `deadline`: seconds it may run, 0 without end."""
+
+    workload: str
+    workload_id: str
+    name: str
+    namespace: str
+    rank: int
+    world_size: int
+    attempt: int
+    containers: tuple[ContainerSpec, ...]
+    init: tuple[ContainerSpec, ...] = ()
+    volumes: tuple[VolumeSpec, ...] = ()
+    labels: Mapping[str, str] = {}
+    restart: str = "Always"
+    backoff_limit: int = 5
+    grace: float = 30.0
+    rendezvous: str = ""  # host:port of rank 0
+    runtime: str = "process"  # or oci
+    tenant: str = "default"
+
+
+class StartReplica(Message):
+    """Start a replica; `endpoint` and `token` let it open sessions. `devices`: uuid -> milli-GPU; `shared`: of those, which it shares."""
+
+    id: str
+    node: str
+    owner: str
+    spec: ReplicaSpec
+    resources: Mapping[str, int]
+    devices: Mapping[str, int] = {}
+    gpu_memory: Mapping[str, int] = {}  # uuid -> bytes it may use of a shared device
+    endpoint: str = ""
+    token: str = ""
+
+
+class ContainerStatus(Message):
+    """`state`: waiting, running or terminated; `last`: how the run before this one ended."""
+
+    name: str
+    state: str = "waiting"
+    reason: str = ""
+    message: str = ""
+    ready: bool = False
+    restarts: int = 0
+    pid: int = 0
+    exit_code: int | None = None
+    signal: int | None = None
+    started: float = 0.0
+    finished: float = 0.0
+    last: str = ""
+    init: bool = False
+
+
+class ReplicaChanged(Message):
+    """How a replica is. `phase`: Pending, Running, Succeeded or Failed (the last two: nothing of it runs any more); `ports`: name
+    -> port on the
+    node; `log`: last lines, when it failed."""
+
+    id: str
+    phase: str
+    ready: bool = False
+    reason: str = ""
+    message: str = ""
+    containers: tuple[ContainerStatus, ...] = ()
+    ports: Mapping[str, int] = {}
+    log: str = ""
+    started: float = 0.0
+
+
+class AskAgent(Message):
+    """What a client called, for the agent of a replica; `number` names it in the answer."""
+
+    number: int
+    placement: str
+    call: CallReplica
+
+
+class AgentAnswered(Message):
+    number: int
+    answer: ReplicaAnswer | None = None
+    failure: Failure | None = None

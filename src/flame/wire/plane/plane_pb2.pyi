@@ -13,7 +13,7 @@ class Envelopes(_message.Message):
     def __init__(self, envelopes: _Optional[_Iterable[_Union[Envelope, _Mapping]]] = ...) -> None: ...
 
 class Envelope(_message.Message):
-    __slots__ = ("request", "session_info", "task_info", "app_info", "node_info", "executor_info", "hello", "welcome", "failure", "done", "open_session", "close_session", "delete_session", "get_session", "list_sessions", "session_list", "register_app", "update_app", "unregister_app", "get_app", "list_apps", "app_list", "list_nodes", "node_list", "list_executors", "executor_list", "get_status", "status", "explain", "explanation", "get_logs", "log_list", "submit", "submitted", "results", "resume", "get_task", "list_tasks", "task_list", "watch_task", "unwatch", "task_changed", "cancel_tasks", "cancelled", "log_line", "streamed", "enter", "entered", "assign", "completed", "recorded", "started", "recall", "recalled", "cancel_running", "blocked", "leave", "left", "demand_changed", "demand_gone", "executor_changed", "kill_executor", "granted", "drain_executor", "placement_gone", "cluster_changed", "reasons", "manager_joined", "placed", "register_node", "heartbeat", "release_node", "start_placement", "stop_placement", "placement_started", "placement_exited", "share_blob", "fetch_blob", "blob", "identity", "tenant_info", "tenant_use", "token_info", "who_am_i", "create_token", "token_created", "revoke_token", "list_tokens", "token_list", "set_tenant", "drop_tenant", "list_tenants", "tenant_list", "set_node", "join_node", "node_admitted", "redeem_token", "identities")
+    __slots__ = ("request", "session_info", "task_info", "app_info", "node_info", "executor_info", "hello", "welcome", "failure", "done", "open_session", "close_session", "delete_session", "get_session", "list_sessions", "session_list", "register_app", "update_app", "unregister_app", "get_app", "list_apps", "app_list", "list_nodes", "node_list", "list_executors", "executor_list", "get_status", "status", "explain", "explanation", "get_logs", "log_list", "submit", "submitted", "results", "resume", "get_task", "list_tasks", "task_list", "watch_task", "unwatch", "task_changed", "cancel_tasks", "cancelled", "log_line", "streamed", "enter", "entered", "assign", "completed", "recorded", "started", "recall", "recalled", "cancel_running", "blocked", "leave", "left", "demand_changed", "demand_gone", "executor_changed", "kill_executor", "granted", "drain_executor", "placement_gone", "cluster_changed", "reasons", "manager_joined", "placed", "register_node", "heartbeat", "release_node", "start_placement", "stop_placement", "placement_started", "placement_exited", "share_blob", "fetch_blob", "blob", "identity", "tenant_info", "tenant_use", "token_info", "who_am_i", "create_token", "token_created", "revoke_token", "list_tokens", "token_list", "set_tenant", "drop_tenant", "list_tenants", "tenant_list", "set_node", "join_node", "node_admitted", "redeem_token", "identities", "taint", "put_object", "object_put", "get_object", "object", "list_objects", "object_list", "delete_object", "watch_objects", "object_change", "object_changes", "debug_object", "call_replica", "replica_answer", "probe_spec", "port_spec", "mount_spec", "volume_spec", "env_var", "container_spec", "replica_spec", "start_replica", "container_status", "replica_changed", "ask_agent", "agent_answered")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     SESSION_INFO_FIELD_NUMBER: _ClassVar[int]
     TASK_INFO_FIELD_NUMBER: _ClassVar[int]
@@ -112,6 +112,32 @@ class Envelope(_message.Message):
     NODE_ADMITTED_FIELD_NUMBER: _ClassVar[int]
     REDEEM_TOKEN_FIELD_NUMBER: _ClassVar[int]
     IDENTITIES_FIELD_NUMBER: _ClassVar[int]
+    TAINT_FIELD_NUMBER: _ClassVar[int]
+    PUT_OBJECT_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_PUT_FIELD_NUMBER: _ClassVar[int]
+    GET_OBJECT_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_FIELD_NUMBER: _ClassVar[int]
+    LIST_OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_LIST_FIELD_NUMBER: _ClassVar[int]
+    DELETE_OBJECT_FIELD_NUMBER: _ClassVar[int]
+    WATCH_OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_CHANGE_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_CHANGES_FIELD_NUMBER: _ClassVar[int]
+    DEBUG_OBJECT_FIELD_NUMBER: _ClassVar[int]
+    CALL_REPLICA_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_ANSWER_FIELD_NUMBER: _ClassVar[int]
+    PROBE_SPEC_FIELD_NUMBER: _ClassVar[int]
+    PORT_SPEC_FIELD_NUMBER: _ClassVar[int]
+    MOUNT_SPEC_FIELD_NUMBER: _ClassVar[int]
+    VOLUME_SPEC_FIELD_NUMBER: _ClassVar[int]
+    ENV_VAR_FIELD_NUMBER: _ClassVar[int]
+    CONTAINER_SPEC_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_SPEC_FIELD_NUMBER: _ClassVar[int]
+    START_REPLICA_FIELD_NUMBER: _ClassVar[int]
+    CONTAINER_STATUS_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    ASK_AGENT_FIELD_NUMBER: _ClassVar[int]
+    AGENT_ANSWERED_FIELD_NUMBER: _ClassVar[int]
     request: int
     session_info: SessionInfo
     task_info: TaskInfo
@@ -210,7 +236,33 @@ class Envelope(_message.Message):
     node_admitted: NodeAdmitted
     redeem_token: RedeemToken
     identities: Identities
-    def __init__(self, request: _Optional[int] = ..., session_info: _Optional[_Union[SessionInfo, _Mapping]] = ..., task_info: _Optional[_Union[TaskInfo, _Mapping]] = ..., app_info: _Optional[_Union[AppInfo, _Mapping]] = ..., node_info: _Optional[_Union[NodeInfo, _Mapping]] = ..., executor_info: _Optional[_Union[ExecutorInfo, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., open_session: _Optional[_Union[OpenSession, _Mapping]] = ..., close_session: _Optional[_Union[CloseSession, _Mapping]] = ..., delete_session: _Optional[_Union[DeleteSession, _Mapping]] = ..., get_session: _Optional[_Union[GetSession, _Mapping]] = ..., list_sessions: _Optional[_Union[ListSessions, _Mapping]] = ..., session_list: _Optional[_Union[SessionList, _Mapping]] = ..., register_app: _Optional[_Union[RegisterApp, _Mapping]] = ..., update_app: _Optional[_Union[UpdateApp, _Mapping]] = ..., unregister_app: _Optional[_Union[UnregisterApp, _Mapping]] = ..., get_app: _Optional[_Union[GetApp, _Mapping]] = ..., list_apps: _Optional[_Union[ListApps, _Mapping]] = ..., app_list: _Optional[_Union[AppList, _Mapping]] = ..., list_nodes: _Optional[_Union[ListNodes, _Mapping]] = ..., node_list: _Optional[_Union[NodeList, _Mapping]] = ..., list_executors: _Optional[_Union[ListExecutors, _Mapping]] = ..., executor_list: _Optional[_Union[ExecutorList, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., status: _Optional[_Union[Status, _Mapping]] = ..., explain: _Optional[_Union[Explain, _Mapping]] = ..., explanation: _Optional[_Union[Explanation, _Mapping]] = ..., get_logs: _Optional[_Union[GetLogs, _Mapping]] = ..., log_list: _Optional[_Union[LogList, _Mapping]] = ..., submit: _Optional[_Union[Submit, _Mapping]] = ..., submitted: _Optional[_Union[Submitted, _Mapping]] = ..., results: _Optional[_Union[Results, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., get_task: _Optional[_Union[GetTask, _Mapping]] = ..., list_tasks: _Optional[_Union[ListTasks, _Mapping]] = ..., task_list: _Optional[_Union[TaskList, _Mapping]] = ..., watch_task: _Optional[_Union[WatchTask, _Mapping]] = ..., unwatch: _Optional[_Union[Unwatch, _Mapping]] = ..., task_changed: _Optional[_Union[TaskChanged, _Mapping]] = ..., cancel_tasks: _Optional[_Union[CancelTasks, _Mapping]] = ..., cancelled: _Optional[_Union[Cancelled, _Mapping]] = ..., log_line: _Optional[_Union[LogLine, _Mapping]] = ..., streamed: _Optional[_Union[Streamed, _Mapping]] = ..., enter: _Optional[_Union[Enter, _Mapping]] = ..., entered: _Optional[_Union[Entered, _Mapping]] = ..., assign: _Optional[_Union[Assign, _Mapping]] = ..., completed: _Optional[_Union[Completed, _Mapping]] = ..., recorded: _Optional[_Union[Recorded, _Mapping]] = ..., started: _Optional[_Union[Started, _Mapping]] = ..., recall: _Optional[_Union[Recall, _Mapping]] = ..., recalled: _Optional[_Union[Recalled, _Mapping]] = ..., cancel_running: _Optional[_Union[CancelRunning, _Mapping]] = ..., blocked: _Optional[_Union[Blocked, _Mapping]] = ..., leave: _Optional[_Union[Leave, _Mapping]] = ..., left: _Optional[_Union[Left, _Mapping]] = ..., demand_changed: _Optional[_Union[DemandChanged, _Mapping]] = ..., demand_gone: _Optional[_Union[DemandGone, _Mapping]] = ..., executor_changed: _Optional[_Union[ExecutorChanged, _Mapping]] = ..., kill_executor: _Optional[_Union[KillExecutor, _Mapping]] = ..., granted: _Optional[_Union[Granted, _Mapping]] = ..., drain_executor: _Optional[_Union[DrainExecutor, _Mapping]] = ..., placement_gone: _Optional[_Union[PlacementGone, _Mapping]] = ..., cluster_changed: _Optional[_Union[ClusterChanged, _Mapping]] = ..., reasons: _Optional[_Union[Reasons, _Mapping]] = ..., manager_joined: _Optional[_Union[ManagerJoined, _Mapping]] = ..., placed: _Optional[_Union[Placed, _Mapping]] = ..., register_node: _Optional[_Union[RegisterNode, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., release_node: _Optional[_Union[ReleaseNode, _Mapping]] = ..., start_placement: _Optional[_Union[StartPlacement, _Mapping]] = ..., stop_placement: _Optional[_Union[StopPlacement, _Mapping]] = ..., placement_started: _Optional[_Union[PlacementStarted, _Mapping]] = ..., placement_exited: _Optional[_Union[PlacementExited, _Mapping]] = ..., share_blob: _Optional[_Union[ShareBlob, _Mapping]] = ..., fetch_blob: _Optional[_Union[FetchBlob, _Mapping]] = ..., blob: _Optional[_Union[Blob, _Mapping]] = ..., identity: _Optional[_Union[Identity, _Mapping]] = ..., tenant_info: _Optional[_Union[TenantInfo, _Mapping]] = ..., tenant_use: _Optional[_Union[TenantUse, _Mapping]] = ..., token_info: _Optional[_Union[TokenInfo, _Mapping]] = ..., who_am_i: _Optional[_Union[WhoAmI, _Mapping]] = ..., create_token: _Optional[_Union[CreateToken, _Mapping]] = ..., token_created: _Optional[_Union[TokenCreated, _Mapping]] = ..., revoke_token: _Optional[_Union[RevokeToken, _Mapping]] = ..., list_tokens: _Optional[_Union[ListTokens, _Mapping]] = ..., token_list: _Optional[_Union[TokenList, _Mapping]] = ..., set_tenant: _Optional[_Union[SetTenant, _Mapping]] = ..., drop_tenant: _Optional[_Union[DropTenant, _Mapping]] = ..., list_tenants: _Optional[_Union[ListTenants, _Mapping]] = ..., tenant_list: _Optional[_Union[TenantList, _Mapping]] = ..., set_node: _Optional[_Union[SetNode, _Mapping]] = ..., join_node: _Optional[_Union[JoinNode, _Mapping]] = ..., node_admitted: _Optional[_Union[NodeAdmitted, _Mapping]] = ..., redeem_token: _Optional[_Union[RedeemToken, _Mapping]] = ..., identities: _Optional[_Union[Identities, _Mapping]] = ...) -> None: ...
+    taint: Taint
+    put_object: PutObject
+    object_put: ObjectPut
+    get_object: GetObject
+    object: Object
+    list_objects: ListObjects
+    object_list: ObjectList
+    delete_object: DeleteObject
+    watch_objects: WatchObjects
+    object_change: ObjectChange
+    object_changes: ObjectChanges
+    debug_object: DebugObject
+    call_replica: CallReplica
+    replica_answer: ReplicaAnswer
+    probe_spec: ProbeSpec
+    port_spec: PortSpec
+    mount_spec: MountSpec
+    volume_spec: VolumeSpec
+    env_var: EnvVar
+    container_spec: ContainerSpec
+    replica_spec: ReplicaSpec
+    start_replica: StartReplica
+    container_status: ContainerStatus
+    replica_changed: ReplicaChanged
+    ask_agent: AskAgent
+    agent_answered: AgentAnswered
+    def __init__(self, request: _Optional[int] = ..., session_info: _Optional[_Union[SessionInfo, _Mapping]] = ..., task_info: _Optional[_Union[TaskInfo, _Mapping]] = ..., app_info: _Optional[_Union[AppInfo, _Mapping]] = ..., node_info: _Optional[_Union[NodeInfo, _Mapping]] = ..., executor_info: _Optional[_Union[ExecutorInfo, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., open_session: _Optional[_Union[OpenSession, _Mapping]] = ..., close_session: _Optional[_Union[CloseSession, _Mapping]] = ..., delete_session: _Optional[_Union[DeleteSession, _Mapping]] = ..., get_session: _Optional[_Union[GetSession, _Mapping]] = ..., list_sessions: _Optional[_Union[ListSessions, _Mapping]] = ..., session_list: _Optional[_Union[SessionList, _Mapping]] = ..., register_app: _Optional[_Union[RegisterApp, _Mapping]] = ..., update_app: _Optional[_Union[UpdateApp, _Mapping]] = ..., unregister_app: _Optional[_Union[UnregisterApp, _Mapping]] = ..., get_app: _Optional[_Union[GetApp, _Mapping]] = ..., list_apps: _Optional[_Union[ListApps, _Mapping]] = ..., app_list: _Optional[_Union[AppList, _Mapping]] = ..., list_nodes: _Optional[_Union[ListNodes, _Mapping]] = ..., node_list: _Optional[_Union[NodeList, _Mapping]] = ..., list_executors: _Optional[_Union[ListExecutors, _Mapping]] = ..., executor_list: _Optional[_Union[ExecutorList, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., status: _Optional[_Union[Status, _Mapping]] = ..., explain: _Optional[_Union[Explain, _Mapping]] = ..., explanation: _Optional[_Union[Explanation, _Mapping]] = ..., get_logs: _Optional[_Union[GetLogs, _Mapping]] = ..., log_list: _Optional[_Union[LogList, _Mapping]] = ..., submit: _Optional[_Union[Submit, _Mapping]] = ..., submitted: _Optional[_Union[Submitted, _Mapping]] = ..., results: _Optional[_Union[Results, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., get_task: _Optional[_Union[GetTask, _Mapping]] = ..., list_tasks: _Optional[_Union[ListTasks, _Mapping]] = ..., task_list: _Optional[_Union[TaskList, _Mapping]] = ..., watch_task: _Optional[_Union[WatchTask, _Mapping]] = ..., unwatch: _Optional[_Union[Unwatch, _Mapping]] = ..., task_changed: _Optional[_Union[TaskChanged, _Mapping]] = ..., cancel_tasks: _Optional[_Union[CancelTasks, _Mapping]] = ..., cancelled: _Optional[_Union[Cancelled, _Mapping]] = ..., log_line: _Optional[_Union[LogLine, _Mapping]] = ..., streamed: _Optional[_Union[Streamed, _Mapping]] = ..., enter: _Optional[_Union[Enter, _Mapping]] = ..., entered: _Optional[_Union[Entered, _Mapping]] = ..., assign: _Optional[_Union[Assign, _Mapping]] = ..., completed: _Optional[_Union[Completed, _Mapping]] = ..., recorded: _Optional[_Union[Recorded, _Mapping]] = ..., started: _Optional[_Union[Started, _Mapping]] = ..., recall: _Optional[_Union[Recall, _Mapping]] = ..., recalled: _Optional[_Union[Recalled, _Mapping]] = ..., cancel_running: _Optional[_Union[CancelRunning, _Mapping]] = ..., blocked: _Optional[_Union[Blocked, _Mapping]] = ..., leave: _Optional[_Union[Leave, _Mapping]] = ..., left: _Optional[_Union[Left, _Mapping]] = ..., demand_changed: _Optional[_Union[DemandChanged, _Mapping]] = ..., demand_gone: _Optional[_Union[DemandGone, _Mapping]] = ..., executor_changed: _Optional[_Union[ExecutorChanged, _Mapping]] = ..., kill_executor: _Optional[_Union[KillExecutor, _Mapping]] = ..., granted: _Optional[_Union[Granted, _Mapping]] = ..., drain_executor: _Optional[_Union[DrainExecutor, _Mapping]] = ..., placement_gone: _Optional[_Union[PlacementGone, _Mapping]] = ..., cluster_changed: _Optional[_Union[ClusterChanged, _Mapping]] = ..., reasons: _Optional[_Union[Reasons, _Mapping]] = ..., manager_joined: _Optional[_Union[ManagerJoined, _Mapping]] = ..., placed: _Optional[_Union[Placed, _Mapping]] = ..., register_node: _Optional[_Union[RegisterNode, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., release_node: _Optional[_Union[ReleaseNode, _Mapping]] = ..., start_placement: _Optional[_Union[StartPlacement, _Mapping]] = ..., stop_placement: _Optional[_Union[StopPlacement, _Mapping]] = ..., placement_started: _Optional[_Union[PlacementStarted, _Mapping]] = ..., placement_exited: _Optional[_Union[PlacementExited, _Mapping]] = ..., share_blob: _Optional[_Union[ShareBlob, _Mapping]] = ..., fetch_blob: _Optional[_Union[FetchBlob, _Mapping]] = ..., blob: _Optional[_Union[Blob, _Mapping]] = ..., identity: _Optional[_Union[Identity, _Mapping]] = ..., tenant_info: _Optional[_Union[TenantInfo, _Mapping]] = ..., tenant_use: _Optional[_Union[TenantUse, _Mapping]] = ..., token_info: _Optional[_Union[TokenInfo, _Mapping]] = ..., who_am_i: _Optional[_Union[WhoAmI, _Mapping]] = ..., create_token: _Optional[_Union[CreateToken, _Mapping]] = ..., token_created: _Optional[_Union[TokenCreated, _Mapping]] = ..., revoke_token: _Optional[_Union[RevokeToken, _Mapping]] = ..., list_tokens: _Optional[_Union[ListTokens, _Mapping]] = ..., token_list: _Optional[_Union[TokenList, _Mapping]] = ..., set_tenant: _Optional[_Union[SetTenant, _Mapping]] = ..., drop_tenant: _Optional[_Union[DropTenant, _Mapping]] = ..., list_tenants: _Optional[_Union[ListTenants, _Mapping]] = ..., tenant_list: _Optional[_Union[TenantList, _Mapping]] = ..., set_node: _Optional[_Union[SetNode, _Mapping]] = ..., join_node: _Optional[_Union[JoinNode, _Mapping]] = ..., node_admitted: _Optional[_Union[NodeAdmitted, _Mapping]] = ..., redeem_token: _Optional[_Union[RedeemToken, _Mapping]] = ..., identities: _Optional[_Union[Identities, _Mapping]] = ..., taint: _Optional[_Union[Taint, _Mapping]] = ..., put_object: _Optional[_Union[PutObject, _Mapping]] = ..., object_put: _Optional[_Union[ObjectPut, _Mapping]] = ..., get_object: _Optional[_Union[GetObject, _Mapping]] = ..., object: _Optional[_Union[Object, _Mapping]] = ..., list_objects: _Optional[_Union[ListObjects, _Mapping]] = ..., object_list: _Optional[_Union[ObjectList, _Mapping]] = ..., delete_object: _Optional[_Union[DeleteObject, _Mapping]] = ..., watch_objects: _Optional[_Union[WatchObjects, _Mapping]] = ..., object_change: _Optional[_Union[ObjectChange, _Mapping]] = ..., object_changes: _Optional[_Union[ObjectChanges, _Mapping]] = ..., debug_object: _Optional[_Union[DebugObject, _Mapping]] = ..., call_replica: _Optional[_Union[CallReplica, _Mapping]] = ..., replica_answer: _Optional[_Union[ReplicaAnswer, _Mapping]] = ..., probe_spec: _Optional[_Union[ProbeSpec, _Mapping]] = ..., port_spec: _Optional[_Union[PortSpec, _Mapping]] = ..., mount_spec: _Optional[_Union[MountSpec, _Mapping]] = ..., volume_spec: _Optional[_Union[VolumeSpec, _Mapping]] = ..., env_var: _Optional[_Union[EnvVar, _Mapping]] = ..., container_spec: _Optional[_Union[ContainerSpec, _Mapping]] = ..., replica_spec: _Optional[_Union[ReplicaSpec, _Mapping]] = ..., start_replica: _Optional[_Union[StartReplica, _Mapping]] = ..., container_status: _Optional[_Union[ContainerStatus, _Mapping]] = ..., replica_changed: _Optional[_Union[ReplicaChanged, _Mapping]] = ..., ask_agent: _Optional[_Union[AskAgent, _Mapping]] = ..., agent_answered: _Optional[_Union[AgentAnswered, _Mapping]] = ...) -> None: ...
 
 class SessionSpec(_message.Message):
     __slots__ = ("application", "common_data", "min_instances", "max_instances", "priority", "resources", "timeout", "wait_timeout", "retries", "backoff", "detached", "tenant", "namespace")
@@ -373,7 +425,7 @@ class AppInfo(_message.Message):
     def __init__(self, name: _Optional[str] = ..., spec: _Optional[_Union[AppSpec, _Mapping]] = ..., state: _Optional[int] = ..., created: _Optional[float] = ...) -> None: ...
 
 class NodeInfo(_message.Message):
-    __slots__ = ("name", "state", "capacity", "allocatable", "arch", "os", "last_heartbeat", "labels", "driver", "cordoned")
+    __slots__ = ("name", "state", "capacity", "allocatable", "arch", "os", "last_heartbeat", "labels", "driver", "cordoned", "address", "devices", "taints")
     class CapacityEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -405,6 +457,9 @@ class NodeInfo(_message.Message):
     LABELS_FIELD_NUMBER: _ClassVar[int]
     DRIVER_FIELD_NUMBER: _ClassVar[int]
     CORDONED_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    TAINTS_FIELD_NUMBER: _ClassVar[int]
     name: str
     state: int
     capacity: _containers.ScalarMap[str, int]
@@ -415,7 +470,10 @@ class NodeInfo(_message.Message):
     labels: _containers.ScalarMap[str, str]
     driver: str
     cordoned: bool
-    def __init__(self, name: _Optional[str] = ..., state: _Optional[int] = ..., capacity: _Optional[_Mapping[str, int]] = ..., allocatable: _Optional[_Mapping[str, int]] = ..., arch: _Optional[str] = ..., os: _Optional[str] = ..., last_heartbeat: _Optional[float] = ..., labels: _Optional[_Mapping[str, str]] = ..., driver: _Optional[str] = ..., cordoned: _Optional[bool] = ...) -> None: ...
+    address: str
+    devices: _containers.RepeatedCompositeFieldContainer[Device]
+    taints: _containers.RepeatedCompositeFieldContainer[Taint]
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[int] = ..., capacity: _Optional[_Mapping[str, int]] = ..., allocatable: _Optional[_Mapping[str, int]] = ..., arch: _Optional[str] = ..., os: _Optional[str] = ..., last_heartbeat: _Optional[float] = ..., labels: _Optional[_Mapping[str, str]] = ..., driver: _Optional[str] = ..., cordoned: _Optional[bool] = ..., address: _Optional[str] = ..., devices: _Optional[_Iterable[_Union[Device, _Mapping]]] = ..., taints: _Optional[_Iterable[_Union[Taint, _Mapping]]] = ...) -> None: ...
 
 class ExecutorInfo(_message.Message):
     __slots__ = ("id", "node", "state", "session", "resources", "shim", "pid")
@@ -443,14 +501,18 @@ class ExecutorInfo(_message.Message):
     def __init__(self, id: _Optional[str] = ..., node: _Optional[str] = ..., state: _Optional[int] = ..., session: _Optional[str] = ..., resources: _Optional[_Mapping[str, int]] = ..., shim: _Optional[int] = ..., pid: _Optional[int] = ...) -> None: ...
 
 class Device(_message.Message):
-    __slots__ = ("uuid", "model", "memory")
+    __slots__ = ("uuid", "model", "memory", "max_sharers", "enforced")
     UUID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     MEMORY_FIELD_NUMBER: _ClassVar[int]
+    MAX_SHARERS_FIELD_NUMBER: _ClassVar[int]
+    ENFORCED_FIELD_NUMBER: _ClassVar[int]
     uuid: str
     model: str
     memory: int
-    def __init__(self, uuid: _Optional[str] = ..., model: _Optional[str] = ..., memory: _Optional[int] = ...) -> None: ...
+    max_sharers: int
+    enforced: bool
+    def __init__(self, uuid: _Optional[str] = ..., model: _Optional[str] = ..., memory: _Optional[int] = ..., max_sharers: _Optional[int] = ..., enforced: _Optional[bool] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("role", "magic", "version_min", "version_max", "features", "token", "client_id", "history", "session", "held", "python")
@@ -1112,7 +1174,7 @@ class ManagerJoined(_message.Message):
     def __init__(self, address: _Optional[str] = ..., epoch: _Optional[int] = ..., placements: _Optional[_Iterable[str]] = ..., shard: _Optional[int] = ...) -> None: ...
 
 class Placed(_message.Message):
-    __slots__ = ("id", "session", "resources", "devices", "pid", "token", "shim", "address")
+    __slots__ = ("id", "session", "resources", "devices", "pid", "token", "shim", "address", "owner", "rank", "attempt", "replica")
     class ResourcesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -1135,6 +1197,10 @@ class Placed(_message.Message):
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     SHIM_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
     id: str
     session: str
     resources: _containers.ScalarMap[str, int]
@@ -1143,10 +1209,14 @@ class Placed(_message.Message):
     token: str
     shim: int
     address: str
-    def __init__(self, id: _Optional[str] = ..., session: _Optional[str] = ..., resources: _Optional[_Mapping[str, int]] = ..., devices: _Optional[_Mapping[str, int]] = ..., pid: _Optional[int] = ..., token: _Optional[str] = ..., shim: _Optional[int] = ..., address: _Optional[str] = ...) -> None: ...
+    owner: str
+    rank: int
+    attempt: int
+    replica: ReplicaChanged
+    def __init__(self, id: _Optional[str] = ..., session: _Optional[str] = ..., resources: _Optional[_Mapping[str, int]] = ..., devices: _Optional[_Mapping[str, int]] = ..., pid: _Optional[int] = ..., token: _Optional[str] = ..., shim: _Optional[int] = ..., address: _Optional[str] = ..., owner: _Optional[str] = ..., rank: _Optional[int] = ..., attempt: _Optional[int] = ..., replica: _Optional[_Union[ReplicaChanged, _Mapping]] = ...) -> None: ...
 
 class RegisterNode(_message.Message):
-    __slots__ = ("name", "capacity", "allocatable", "arch", "os", "labels", "devices", "driver", "shim", "running", "grace")
+    __slots__ = ("name", "capacity", "allocatable", "arch", "os", "labels", "devices", "driver", "shim", "running", "grace", "address", "taints", "images", "runtimes", "max_workloads")
     class CapacityEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -1179,6 +1249,11 @@ class RegisterNode(_message.Message):
     SHIM_FIELD_NUMBER: _ClassVar[int]
     RUNNING_FIELD_NUMBER: _ClassVar[int]
     GRACE_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    TAINTS_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    RUNTIMES_FIELD_NUMBER: _ClassVar[int]
+    MAX_WORKLOADS_FIELD_NUMBER: _ClassVar[int]
     name: str
     capacity: _containers.ScalarMap[str, int]
     allocatable: _containers.ScalarMap[str, int]
@@ -1190,7 +1265,12 @@ class RegisterNode(_message.Message):
     shim: int
     running: _containers.RepeatedCompositeFieldContainer[Placed]
     grace: float
-    def __init__(self, name: _Optional[str] = ..., capacity: _Optional[_Mapping[str, int]] = ..., allocatable: _Optional[_Mapping[str, int]] = ..., arch: _Optional[str] = ..., os: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., devices: _Optional[_Iterable[_Union[Device, _Mapping]]] = ..., driver: _Optional[str] = ..., shim: _Optional[int] = ..., running: _Optional[_Iterable[_Union[Placed, _Mapping]]] = ..., grace: _Optional[float] = ...) -> None: ...
+    address: str
+    taints: _containers.RepeatedCompositeFieldContainer[Taint]
+    images: _containers.RepeatedScalarFieldContainer[str]
+    runtimes: _containers.RepeatedScalarFieldContainer[str]
+    max_workloads: int
+    def __init__(self, name: _Optional[str] = ..., capacity: _Optional[_Mapping[str, int]] = ..., allocatable: _Optional[_Mapping[str, int]] = ..., arch: _Optional[str] = ..., os: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., devices: _Optional[_Iterable[_Union[Device, _Mapping]]] = ..., driver: _Optional[str] = ..., shim: _Optional[int] = ..., running: _Optional[_Iterable[_Union[Placed, _Mapping]]] = ..., grace: _Optional[float] = ..., address: _Optional[str] = ..., taints: _Optional[_Iterable[_Union[Taint, _Mapping]]] = ..., images: _Optional[_Iterable[str]] = ..., runtimes: _Optional[_Iterable[str]] = ..., max_workloads: _Optional[int] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ("node", "at")
@@ -1492,3 +1572,506 @@ class Identities(_message.Message):
     tenants: _containers.RepeatedCompositeFieldContainer[TenantInfo]
     tokens: _containers.RepeatedCompositeFieldContainer[TokenInfo]
     def __init__(self, tenants: _Optional[_Iterable[_Union[TenantInfo, _Mapping]]] = ..., tokens: _Optional[_Iterable[_Union[TokenInfo, _Mapping]]] = ...) -> None: ...
+
+class Taint(_message.Message):
+    __slots__ = ("key", "value", "effect")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    value: str
+    effect: str
+    def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ..., effect: _Optional[str] = ...) -> None: ...
+
+class PutObject(_message.Message):
+    __slots__ = ("mode", "kind", "namespace", "name", "body", "subresource", "dry_run", "tenant", "by")
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    SUBRESOURCE_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    mode: str
+    kind: str
+    namespace: str
+    name: str
+    body: bytes
+    subresource: str
+    dry_run: bool
+    tenant: str
+    by: str
+    def __init__(self, mode: _Optional[str] = ..., kind: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ..., body: _Optional[bytes] = ..., subresource: _Optional[str] = ..., dry_run: _Optional[bool] = ..., tenant: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
+
+class ObjectPut(_message.Message):
+    __slots__ = ("body", "change", "warnings")
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    body: bytes
+    change: str
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, body: _Optional[bytes] = ..., change: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GetObject(_message.Message):
+    __slots__ = ("kind", "namespace", "name", "tenant")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    namespace: str
+    name: str
+    tenant: str
+    def __init__(self, kind: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ..., tenant: _Optional[str] = ...) -> None: ...
+
+class Object(_message.Message):
+    __slots__ = ("body",)
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    body: bytes
+    def __init__(self, body: _Optional[bytes] = ...) -> None: ...
+
+class ListObjects(_message.Message):
+    __slots__ = ("kind", "namespace", "labels", "fields", "limit", "after", "tenant")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    namespace: str
+    labels: str
+    fields: str
+    limit: int
+    after: str
+    tenant: str
+    def __init__(self, kind: _Optional[str] = ..., namespace: _Optional[str] = ..., labels: _Optional[str] = ..., fields: _Optional[str] = ..., limit: _Optional[int] = ..., after: _Optional[str] = ..., tenant: _Optional[str] = ...) -> None: ...
+
+class ObjectList(_message.Message):
+    __slots__ = ("bodies", "version", "after", "remaining")
+    BODIES_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_FIELD_NUMBER: _ClassVar[int]
+    bodies: _containers.RepeatedScalarFieldContainer[bytes]
+    version: int
+    after: str
+    remaining: int
+    def __init__(self, bodies: _Optional[_Iterable[bytes]] = ..., version: _Optional[int] = ..., after: _Optional[str] = ..., remaining: _Optional[int] = ...) -> None: ...
+
+class DeleteObject(_message.Message):
+    __slots__ = ("kind", "namespace", "name", "dry_run", "grace", "version", "tenant", "by")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    GRACE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    namespace: str
+    name: str
+    dry_run: bool
+    grace: float
+    version: int
+    tenant: str
+    by: str
+    def __init__(self, kind: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ..., dry_run: _Optional[bool] = ..., grace: _Optional[float] = ..., version: _Optional[int] = ..., tenant: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
+
+class WatchObjects(_message.Message):
+    __slots__ = ("kind", "since", "namespace", "labels", "fields", "wait", "tenant")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    since: int
+    namespace: str
+    labels: str
+    fields: str
+    wait: float
+    tenant: str
+    def __init__(self, kind: _Optional[str] = ..., since: _Optional[int] = ..., namespace: _Optional[str] = ..., labels: _Optional[str] = ..., fields: _Optional[str] = ..., wait: _Optional[float] = ..., tenant: _Optional[str] = ...) -> None: ...
+
+class ObjectChange(_message.Message):
+    __slots__ = ("change", "version", "body")
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    change: str
+    version: int
+    body: bytes
+    def __init__(self, change: _Optional[str] = ..., version: _Optional[int] = ..., body: _Optional[bytes] = ...) -> None: ...
+
+class ObjectChanges(_message.Message):
+    __slots__ = ("changes", "version")
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    changes: _containers.RepeatedCompositeFieldContainer[ObjectChange]
+    version: int
+    def __init__(self, changes: _Optional[_Iterable[_Union[ObjectChange, _Mapping]]] = ..., version: _Optional[int] = ...) -> None: ...
+
+class DebugObject(_message.Message):
+    __slots__ = ("kind", "namespace", "name", "tenant")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    namespace: str
+    name: str
+    tenant: str
+    def __init__(self, kind: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ..., tenant: _Optional[str] = ...) -> None: ...
+
+class CallReplica(_message.Message):
+    __slots__ = ("verb", "name", "namespace", "container", "id", "body", "offset", "limit", "wait", "previous", "tenant", "by")
+    VERB_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    CONTAINER_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    verb: str
+    name: str
+    namespace: str
+    container: str
+    id: str
+    body: bytes
+    offset: int
+    limit: int
+    wait: float
+    previous: bool
+    tenant: str
+    by: str
+    def __init__(self, verb: _Optional[str] = ..., name: _Optional[str] = ..., namespace: _Optional[str] = ..., container: _Optional[str] = ..., id: _Optional[str] = ..., body: _Optional[bytes] = ..., offset: _Optional[int] = ..., limit: _Optional[int] = ..., wait: _Optional[float] = ..., previous: _Optional[bool] = ..., tenant: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
+
+class ReplicaAnswer(_message.Message):
+    __slots__ = ("data", "offset", "ended", "id", "code")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    offset: int
+    ended: bool
+    id: str
+    code: int
+    def __init__(self, data: _Optional[bytes] = ..., offset: _Optional[int] = ..., ended: _Optional[bool] = ..., id: _Optional[str] = ..., code: _Optional[int] = ...) -> None: ...
+
+class ProbeSpec(_message.Message):
+    __slots__ = ("kind", "port", "path", "host", "scheme", "headers", "command", "initial_delay", "period", "timeout", "success", "failure")
+    class HeadersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    SCHEME_FIELD_NUMBER: _ClassVar[int]
+    HEADERS_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_FIELD_NUMBER: _ClassVar[int]
+    INITIAL_DELAY_FIELD_NUMBER: _ClassVar[int]
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    SUCCESS_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    port: str
+    path: str
+    host: str
+    scheme: str
+    headers: _containers.ScalarMap[str, str]
+    command: _containers.RepeatedScalarFieldContainer[str]
+    initial_delay: float
+    period: float
+    timeout: float
+    success: int
+    failure: int
+    def __init__(self, kind: _Optional[str] = ..., port: _Optional[str] = ..., path: _Optional[str] = ..., host: _Optional[str] = ..., scheme: _Optional[str] = ..., headers: _Optional[_Mapping[str, str]] = ..., command: _Optional[_Iterable[str]] = ..., initial_delay: _Optional[float] = ..., period: _Optional[float] = ..., timeout: _Optional[float] = ..., success: _Optional[int] = ..., failure: _Optional[int] = ...) -> None: ...
+
+class PortSpec(_message.Message):
+    __slots__ = ("name", "port", "protocol", "host_port")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    HOST_PORT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    port: int
+    protocol: str
+    host_port: int
+    def __init__(self, name: _Optional[str] = ..., port: _Optional[int] = ..., protocol: _Optional[str] = ..., host_port: _Optional[int] = ...) -> None: ...
+
+class MountSpec(_message.Message):
+    __slots__ = ("volume", "path", "read_only", "sub_path")
+    VOLUME_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    READ_ONLY_FIELD_NUMBER: _ClassVar[int]
+    SUB_PATH_FIELD_NUMBER: _ClassVar[int]
+    volume: str
+    path: str
+    read_only: bool
+    sub_path: str
+    def __init__(self, volume: _Optional[str] = ..., path: _Optional[str] = ..., read_only: _Optional[bool] = ..., sub_path: _Optional[str] = ...) -> None: ...
+
+class VolumeSpec(_message.Message):
+    __slots__ = ("name", "kind", "source", "files", "read_only")
+    class FilesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: bytes
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    READ_ONLY_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    kind: str
+    source: str
+    files: _containers.ScalarMap[str, bytes]
+    read_only: bool
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., source: _Optional[str] = ..., files: _Optional[_Mapping[str, bytes]] = ..., read_only: _Optional[bool] = ...) -> None: ...
+
+class EnvVar(_message.Message):
+    __slots__ = ("name", "value")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: str
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+
+class ContainerSpec(_message.Message):
+    __slots__ = ("name", "image", "command", "args", "env", "working_dir", "ports", "mounts", "requests", "limits", "liveness", "readiness", "startup", "pre_stop", "grace")
+    class RequestsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class LimitsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_FIELD_NUMBER: _ClassVar[int]
+    ARGS_FIELD_NUMBER: _ClassVar[int]
+    ENV_FIELD_NUMBER: _ClassVar[int]
+    WORKING_DIR_FIELD_NUMBER: _ClassVar[int]
+    PORTS_FIELD_NUMBER: _ClassVar[int]
+    MOUNTS_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    LIVENESS_FIELD_NUMBER: _ClassVar[int]
+    READINESS_FIELD_NUMBER: _ClassVar[int]
+    STARTUP_FIELD_NUMBER: _ClassVar[int]
+    PRE_STOP_FIELD_NUMBER: _ClassVar[int]
+    GRACE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    image: str
+    command: _containers.RepeatedScalarFieldContainer[str]
+    args: _containers.RepeatedScalarFieldContainer[str]
+    env: _containers.RepeatedCompositeFieldContainer[EnvVar]
+    working_dir: str
+    ports: _containers.RepeatedCompositeFieldContainer[PortSpec]
+    mounts: _containers.RepeatedCompositeFieldContainer[MountSpec]
+    requests: _containers.ScalarMap[str, int]
+    limits: _containers.ScalarMap[str, int]
+    liveness: ProbeSpec
+    readiness: ProbeSpec
+    startup: ProbeSpec
+    pre_stop: _containers.RepeatedScalarFieldContainer[str]
+    grace: float
+    def __init__(self, name: _Optional[str] = ..., image: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., args: _Optional[_Iterable[str]] = ..., env: _Optional[_Iterable[_Union[EnvVar, _Mapping]]] = ..., working_dir: _Optional[str] = ..., ports: _Optional[_Iterable[_Union[PortSpec, _Mapping]]] = ..., mounts: _Optional[_Iterable[_Union[MountSpec, _Mapping]]] = ..., requests: _Optional[_Mapping[str, int]] = ..., limits: _Optional[_Mapping[str, int]] = ..., liveness: _Optional[_Union[ProbeSpec, _Mapping]] = ..., readiness: _Optional[_Union[ProbeSpec, _Mapping]] = ..., startup: _Optional[_Union[ProbeSpec, _Mapping]] = ..., pre_stop: _Optional[_Iterable[str]] = ..., grace: _Optional[float] = ...) -> None: ...
+
+class ReplicaSpec(_message.Message):
+    __slots__ = ("workload", "workload_id", "name", "namespace", "rank", "world_size", "attempt", "containers", "init", "volumes", "labels", "restart", "backoff_limit", "grace", "rendezvous", "runtime", "tenant")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    WORKLOAD_FIELD_NUMBER: _ClassVar[int]
+    WORKLOAD_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    WORLD_SIZE_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    CONTAINERS_FIELD_NUMBER: _ClassVar[int]
+    INIT_FIELD_NUMBER: _ClassVar[int]
+    VOLUMES_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    RESTART_FIELD_NUMBER: _ClassVar[int]
+    BACKOFF_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    GRACE_FIELD_NUMBER: _ClassVar[int]
+    RENDEZVOUS_FIELD_NUMBER: _ClassVar[int]
+    RUNTIME_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    workload: str
+    workload_id: str
+    name: str
+    namespace: str
+    rank: int
+    world_size: int
+    attempt: int
+    containers: _containers.RepeatedCompositeFieldContainer[ContainerSpec]
+    init: _containers.RepeatedCompositeFieldContainer[ContainerSpec]
+    volumes: _containers.RepeatedCompositeFieldContainer[VolumeSpec]
+    labels: _containers.ScalarMap[str, str]
+    restart: str
+    backoff_limit: int
+    grace: float
+    rendezvous: str
+    runtime: str
+    tenant: str
+    def __init__(self, workload: _Optional[str] = ..., workload_id: _Optional[str] = ..., name: _Optional[str] = ..., namespace: _Optional[str] = ..., rank: _Optional[int] = ..., world_size: _Optional[int] = ..., attempt: _Optional[int] = ..., containers: _Optional[_Iterable[_Union[ContainerSpec, _Mapping]]] = ..., init: _Optional[_Iterable[_Union[ContainerSpec, _Mapping]]] = ..., volumes: _Optional[_Iterable[_Union[VolumeSpec, _Mapping]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., restart: _Optional[str] = ..., backoff_limit: _Optional[int] = ..., grace: _Optional[float] = ..., rendezvous: _Optional[str] = ..., runtime: _Optional[str] = ..., tenant: _Optional[str] = ...) -> None: ...
+
+class StartReplica(_message.Message):
+    __slots__ = ("id", "node", "owner", "spec", "resources", "devices", "gpu_memory", "endpoint", "token")
+    class ResourcesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class DevicesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class GpuMemoryEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    RESOURCES_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    GPU_MEMORY_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    node: str
+    owner: str
+    spec: ReplicaSpec
+    resources: _containers.ScalarMap[str, int]
+    devices: _containers.ScalarMap[str, int]
+    gpu_memory: _containers.ScalarMap[str, int]
+    endpoint: str
+    token: str
+    def __init__(self, id: _Optional[str] = ..., node: _Optional[str] = ..., owner: _Optional[str] = ..., spec: _Optional[_Union[ReplicaSpec, _Mapping]] = ..., resources: _Optional[_Mapping[str, int]] = ..., devices: _Optional[_Mapping[str, int]] = ..., gpu_memory: _Optional[_Mapping[str, int]] = ..., endpoint: _Optional[str] = ..., token: _Optional[str] = ...) -> None: ...
+
+class ContainerStatus(_message.Message):
+    __slots__ = ("name", "state", "reason", "message", "ready", "restarts", "pid", "exit_code", "signal", "started", "finished", "last", "init")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
+    RESTARTS_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    INIT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    state: str
+    reason: str
+    message: str
+    ready: bool
+    restarts: int
+    pid: int
+    exit_code: int
+    signal: int
+    started: float
+    finished: float
+    last: str
+    init: bool
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., ready: _Optional[bool] = ..., restarts: _Optional[int] = ..., pid: _Optional[int] = ..., exit_code: _Optional[int] = ..., signal: _Optional[int] = ..., started: _Optional[float] = ..., finished: _Optional[float] = ..., last: _Optional[str] = ..., init: _Optional[bool] = ...) -> None: ...
+
+class ReplicaChanged(_message.Message):
+    __slots__ = ("id", "phase", "ready", "reason", "message", "containers", "ports", "log", "started")
+    class PortsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    ID_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    CONTAINERS_FIELD_NUMBER: _ClassVar[int]
+    PORTS_FIELD_NUMBER: _ClassVar[int]
+    LOG_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    phase: str
+    ready: bool
+    reason: str
+    message: str
+    containers: _containers.RepeatedCompositeFieldContainer[ContainerStatus]
+    ports: _containers.ScalarMap[str, int]
+    log: str
+    started: float
+    def __init__(self, id: _Optional[str] = ..., phase: _Optional[str] = ..., ready: _Optional[bool] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., containers: _Optional[_Iterable[_Union[ContainerStatus, _Mapping]]] = ..., ports: _Optional[_Mapping[str, int]] = ..., log: _Optional[str] = ..., started: _Optional[float] = ...) -> None: ...
+
+class AskAgent(_message.Message):
+    __slots__ = ("number", "placement", "call")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    PLACEMENT_FIELD_NUMBER: _ClassVar[int]
+    CALL_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    placement: str
+    call: CallReplica
+    def __init__(self, number: _Optional[int] = ..., placement: _Optional[str] = ..., call: _Optional[_Union[CallReplica, _Mapping]] = ...) -> None: ...
+
+class AgentAnswered(_message.Message):
+    __slots__ = ("number", "answer", "failure")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    answer: ReplicaAnswer
+    failure: Failure
+    def __init__(self, number: _Optional[int] = ..., answer: _Optional[_Union[ReplicaAnswer, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
