@@ -298,8 +298,12 @@ class Work:
             batch, count = self._sessions, self.dice.randint(1, 40)
             what = self.dice.choice(("echo", "echo", "fail:2", "sleep:0.03"))
             self.recorder.write("run", session=id, batch=batch, count=count, what=what)
-            futures = [task.submit(named(id, batch, place, what)) for place in range(count)]
-            self.collect(id, batch, futures)
+            futures: list[Future] = []
+            try:
+                for place in range(count):
+                    futures.append(task.submit(named(id, batch, place, what)))
+            finally:  # a refused call (the disk is full) was nothing; those before it count
+                self.collect(id, batch, futures)
             self.rest(0.5)
 
     def leaving(self) -> None:
