@@ -244,7 +244,7 @@ def test_a_misspelt_hook_is_an_error_at_start_up():
 
 def test_the_shim_is_always_asked():
     policy = make_policy(SchedulingSettings(plugins=("gang",)))
-    assert [plugin.name for plugin in policy.plugins] == ["gang", "shim"]
+    assert [plugin.name for plugin in policy.plugins] == ["gang", "shim", "rules", "gpu"]
 
 
 @st.composite

@@ -83,30 +83,60 @@ def slots(request: Resources, default: Resources) -> int:
 
 @dataclass
 class Gpu:
-    """One GPU of a node and how much of it placements use, in thousandths."""
+    """One GPU of a node and how much of it placements use, in thousandths. `max_sharers`: placements that may be on it, 0: any number."""
 
     uuid: str
     model: str = ""
     memory: int = 0
     used: int = field(default=0)
+    sharers: int = 0
+    max_sharers: int = 0
 
     @property
     def free(self) -> int:
         return WHOLE_GPU - self.used
 
+    @property
+    def open(self) -> bool:
+        """May one more share it?"""
+        return not self.max_sharers or self.sharers < self.max_sharers
 
-def choose_devices(devices: Sequence[Gpu], milli: int) -> dict[str, int] | None:
+
+@dataclass(frozen=True, slots=True)
+class GpuWish:
+    """Which GPUs will do: `model` is a part of the model's name in any case, `memory` bytes of the whole device."""
+
+    model: str = ""
+    memory: int = 0
+
+    def takes(self, device: Gpu) -> bool:
+        return device.memory >= self.memory and same_model(self.model, device.model)
+
+
+ANY_GPU = GpuWish()
+
+
+def same_model(wanted: str, model: str) -> bool:
+    """Is it that model? `nvidia-a100` and `A100` both mean an `NVIDIA A100-SXM4-40GB`."""
+    words = wanted.lower().replace("-", " ").replace("_", " ").split()
+    have = model.lower().replace("-", " ").replace("_", " ")
+    return all(word in have for word in words if word != "nvidia")
+
+
+def choose_devices(devices: Sequence[Gpu], milli: int, wish: GpuWish = ANY_GPU) -> dict[str, int] | None:
     """Which devices to take `milli` thousandths of a GPU from, as uuid -> thousandths; None when it cannot be done.
 
     Whole GPUs come from empty devices. A fraction shares one device, the fullest that still has room (best fit), so that
     empty devices stay whole. 1.5 GPUs are one whole device and half of another.
     """
+    if wish is not ANY_GPU:
+        devices = [device for device in devices if wish.takes(device)]
     whole, fraction = divmod(milli, WHOLE_GPU)
     chosen = {device.uuid: WHOLE_GPU for device in [d for d in devices if d.used == 0][:whole]}
     if len(chosen) < whole:
         return None
     if fraction:
-        roomy = [d for d in devices if d.uuid not in chosen and d.free >= fraction]
+        roomy = [d for d in devices if d.uuid not in chosen and d.free >= fraction and d.open]
         if not roomy:
             return None
         chosen[min(roomy, key=lambda d: d.free).uuid] = fraction
@@ -115,5 +145,9 @@ def choose_devices(devices: Sequence[Gpu], milli: int) -> dict[str, int] | None:
 
 def occupy(devices: Sequence[Gpu], taken: Mapping[str, int], sign: int = 1) -> None:
     """Book (`sign` 1) or give back (-1) what `choose_devices` chose."""
+    if not taken:
+        return
     for device in devices:
-        device.used += sign * taken.get(device.uuid, 0)
+        if device.uuid in taken:
+            device.used += sign * taken[device.uuid]
+            device.sharers += sign

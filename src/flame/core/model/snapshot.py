@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from flame.core.model.messages import Taint
 from flame.core.model.resources import Gpu, Resources
+from flame.core.model.rules import ANYWHERE, PlacementRules
 
 
 @dataclass(frozen=True, slots=True)
 class PlacementView:
-    """A placement that is not gone. `since`: when it was made; `idle_since`: since when it waits for a task, None: it does not."""
+    """A placement that is not gone. `since`: when it was made; `idle_since`: since when it waits for a task, None: it does not;
+    `cost`: what is
+    lost when it is evicted, in GPU-seconds (or CPU-seconds / 100) since its last checkpoint; `safe_until`: not evicted before."""
 
     id: str
     node: str
@@ -19,16 +23,24 @@ class PlacementView:
     draining: bool = False
     idle_since: float | None = None
     devices: Mapping[str, int] = field(default_factory=dict)
+    cost: float = 0.0
+    safe_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class DemandView:
-    """What one session wants, and what it has.
+    """What one session or workload wants, and what it has.
 
-    want:    executors it could use now, those it has included
-    idle:    executors it has that wait for a task
-    rank:    of its priority class, higher first
-    served:  dominant-share-seconds per weight it was given so far
+    want:      executors it could use now, those it has included; replicas it should have
+    idle:      executors it has that wait for a task
+    rank:      of its priority class, higher first
+    served:    dominant-share-seconds per weight it was given so far
+    workload:  its placements are replicas: they end only when they must
+    gang:      fewer placements than this are of no use: all of them at once or none
+    labels, namespace, rules: where its placements may be, and what others' rules see of them
+    quotas, charge: the quotas that count it, and what one placement is charged, by the quota's names
+    preempts:  may it have room that lower ranks use
+    waiting:   since when, in seconds since the epoch; 0: it does not
     """
 
     session: str
@@ -49,6 +61,15 @@ class DemandView:
     delay_release: float = 60.0
     served: float = 0.0
     placements: tuple[PlacementView, ...] = ()
+    workload: bool = False
+    gang: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    namespace: str = "default"
+    rules: PlacementRules = ANYWHERE
+    quotas: tuple[str, ...] = ()
+    charge: Mapping[str, int] = field(default_factory=dict)
+    preempts: bool = True
+    waiting: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +84,25 @@ class NodeView:
     shim: int = 0
     devices: tuple[Gpu, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[Taint, ...] = ()
+    max_replicas: int = 0
+    """Of workloads at once; 0: no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaView:
+    """One node of the quota tree. Amounts by name, `NAME@MODEL` for GPUs of one model only.
+
+    hard:       never more than this; a name that is missing has no limit
+    guaranteed: it gets this much back from those who borrowed it
+    lend:       of what it is guaranteed and does not use, what others may borrow; a name that is missing: all of it
+    """
+
+    name: str
+    parent: str = ""
+    hard: Mapping[str, int] = field(default_factory=dict)
+    guaranteed: Mapping[str, int] = field(default_factory=dict)
+    lend: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +114,13 @@ class Snapshot:
     demands: tuple[DemandView, ...]
     weights: Mapping[str, int] = field(default_factory=dict)
     served: Mapping[str, float] = field(default_factory=dict)
+    quotas: tuple[QuotaView, ...] = ()
+    max_workloads: int | None = None
+    """That have placements at once."""
+    preemption: bool = True
+    gpu_strategy: str = "binpack"
+    reserved: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Workload -> nodes on which room was freed for it, one entry a replica: what the plan before said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +151,11 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a cycle decided. `recheck`: when time alone may change the answer, None: never."""
+    """What a cycle decided. `reserved`: as in Snapshot, for the next cycle; `recheck`: when time alone may change the answer,
+    None: never."""
 
     placements: tuple[NewPlacement, ...] = ()
     drains: tuple[Drain, ...] = ()
     reasons: Mapping[str, tuple[Reason, ...]] = field(default_factory=dict)
+    reserved: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     recheck: float | None = None

@@ -7,6 +7,7 @@ from flame.core.scheduler.actions.allocate import allocate
 from flame.core.scheduler.actions.explain import explain
 from flame.core.scheduler.actions.reclaim import reclaim
 from flame.core.scheduler.actions.release import release
+from flame.core.scheduler.actions.reserve import reserve
 from flame.core.scheduler.hooks import Policy
 from flame.core.scheduler.proposal import Proposal
 from flame.core.scheduler.settings import SchedulingSettings
@@ -16,7 +17,8 @@ def run_cycle(snapshot: Snapshot, policy: Policy, settings: SchedulingSettings) 
     """Everything that should change now, and why the rest waits."""
     proposal = Proposal(snapshot)
     release(proposal)
-    allocate(proposal, policy)
+    reserve(proposal, policy)
+    allocate(proposal, policy, settings)
     reclaim(proposal, policy, settings)
     explain(proposal, policy)
     return proposal.plan()

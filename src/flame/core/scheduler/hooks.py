@@ -45,17 +45,34 @@ HOOKS: Mapping[str, Callable[..., Any]] = {"order": first, "fits": every, "score
 
 
 class Policy:
-    """Plugins in the order in which they are asked. Raises HookMismatch when one has a method no hook is named after."""
+    """Plugins in the order in which they are asked. Raises HookMismatch when one has a method no hook is named after.
 
-    def __init__(self, plugins: Sequence[object]) -> None:
-        self.plugins = tuple(plugins)
+    guarded: plugins of users, asked last; one that crashes has no opinion, and `complaints` says so.
+    """
+
+    def __init__(self, plugins: Sequence[object], guarded: Sequence[object] = ()) -> None:
+        self.plugins = (*plugins, *guarded)
+        #: name of a guarded plugin -> what it raised, since somebody took it
+        self.complaints: dict[str, str] = {}
         self._answers: dict[str, list[Answer]] = {hook: [] for hook in HOOKS}
         for plugin in self.plugins:
             check_plugin(plugin)
             for hook, answers in self._answers.items():
                 method = getattr(plugin, hook, None)
                 if method is not None:
-                    answers.append(method)
+                    answers.append(self._guarded(plugin, hook, method) if plugin in guarded else method)
+
+    def _guarded(self, plugin: object, hook: str, method: Answer) -> Answer:
+        name = plugin_name(plugin)
+
+        def ask(*question: object) -> Any:
+            try:
+                return method(*question)
+            except Exception as error:
+                self.complaints[name] = f"{hook}: {type(error).__name__}: {error}"
+                return None
+
+        return ask
 
     def order(self, a: DemandState, b: DemandState) -> int:
         return first(self._answers["order"], a, b) or 0
@@ -74,8 +91,15 @@ class Policy:
         return [
             plugin_name(plugin)
             for plugin in self.plugins
-            if hasattr(plugin, "fits") and plugin.fits(node, demand) is False
+            if hasattr(plugin, "fits") and self._objects(plugin, node, demand)
         ]
+
+    def _objects(self, plugin: Any, node: NodeState, demand: DemandState) -> bool:
+        try:
+            return plugin.fits(node, demand) is False
+        except Exception as error:
+            self.complaints[plugin_name(plugin)] = f"fits: {type(error).__name__}: {error}"
+            return False
 
 
 def plugin_name(plugin: object) -> str:

@@ -1,7 +1,12 @@
-"""The one order in which demands are served: class rank, what the tenant was given, then what the plugins say, then age."""
+"""The one order in which demands are served: class rank, what the tenant was given, then what the plugins say, then age.
+
+A demand that has waited for longer than the aging bound goes before all ranks. It may not evict anybody for that: it gets what
+becomes free.
+"""
 
 from __future__ import annotations
 
+import math
 from bisect import insort
 from collections.abc import Iterable
 from functools import cmp_to_key
@@ -14,23 +19,38 @@ QUANTUM = 1.0
 """Seconds ahead that tenants are compared: by shares alone three tenants on four slots would never even out."""
 
 
+AGED = 1 << 62
+"""The rank of who has waited too long."""
+
+
+def aged(demand: DemandState, now: float, bound: float) -> bool:
+    waiting = demand.view.waiting
+    return waiting > 0 and now - waiting >= bound
+
+
 class Line:
     """Demands in line. Popping gives the one that goes first by the shares of that moment; a demand may be put back."""
 
-    def __init__(self, policy: Policy, demands: Iterable[DemandState]) -> None:
+    def __init__(
+        self, policy: Policy, demands: Iterable[DemandState], now: float = 0.0, bound: float = math.inf
+    ) -> None:
 
         def goes_first(a: DemandState, b: DemandState) -> int:
             return compare(policy, a, b)
 
         self._key = cmp_to_key(goes_first)
+        self._now, self._bound = now, bound
         # rank -> tenant -> demands, the last one goes first.
         self._ranks: dict[int, dict[str, list[tuple[Any, DemandState]]]] = {}
         for demand in demands:
-            tenants = self._ranks.setdefault(demand.view.rank, {})
+            tenants = self._ranks.setdefault(self._rank(demand), {})
             tenants.setdefault(demand.view.tenant, []).append((_Reversed(self._key(demand)), demand))
         for tenants in self._ranks.values():
             for line in tenants.values():
                 line.sort(key=_first)
+
+    def _rank(self, demand: DemandState) -> int:
+        return AGED if aged(demand, self._now, self._bound) else demand.view.rank
 
     def pop(self) -> DemandState | None:
         while self._ranks:
@@ -47,7 +67,7 @@ class Line:
         return None
 
     def push(self, demand: DemandState) -> None:
-        line = self._ranks.setdefault(demand.view.rank, {}).setdefault(demand.view.tenant, [])
+        line = self._ranks.setdefault(self._rank(demand), {}).setdefault(demand.view.tenant, [])
         insort(line, (_Reversed(self._key(demand)), demand), key=_first)
 
 

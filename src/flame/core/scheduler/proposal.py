@@ -5,35 +5,59 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from flame.core.model.resources import Gpu, Resources, add, choose_devices, dominant_share, fits, occupy, sub, total
+from flame.core.model.resources import (
+    ANY_GPU,
+    Gpu,
+    GpuWish,
+    add,
+    choose_devices,
+    dominant_share,
+    fits,
+    occupy,
+    sub,
+    total,
+)
 from flame.core.model.snapshot import DemandView, Drain, NewPlacement, NodeView, PlacementView, Plan, Reason, Snapshot
+from flame.core.scheduler.quota import QuotaTree, charge_on
 
 Undo = Callable[[], None]
 
 
 class NodeState:
-    """A node as it would be. `later`: free once everything that drains has left, less what was promised of it."""
+    """A node as it would be. `later`: free once everything that drains has left, less what was promised of it; `replicas`: of workloads."""
 
-    __slots__ = ("devices", "free", "later", "name", "view")
+    __slots__ = ("devices", "free", "later", "later_devices", "model", "name", "proposal", "replicas", "view")
 
-    def __init__(self, view: NodeView) -> None:
+    def __init__(self, view: NodeView, proposal: Proposal) -> None:
         self.view = view
+        self.proposal = proposal
         self.name = view.name
         self.free: Mapping[str, int] = view.free
         self.later: Mapping[str, int] = add(view.free, view.coming) if view.coming else view.free
         self.devices: tuple[Gpu, ...] = tuple(replace(device) for device in view.devices)
+        self.later_devices: tuple[Gpu, ...] | None = None
+        """As `devices` once everything that drains has left; None: as they are now."""
+        self.model = view.devices[0].model if view.devices else ""
+        self.replicas = 0
+
+    @property
+    def gpus_later(self) -> tuple[Gpu, ...]:
+        """To change them, where that differs from now."""
+        if self.later_devices is None:
+            self.later_devices = tuple(replace(device) for device in self.devices)
+        return self.later_devices
 
 
 class DemandState:
     """A demand as it would be.
 
-    count:     executors that are not draining, new ones included
-    present:   executors that are not gone, new and draining ones included: what the limits count
-    promised:  executors that will get room which is still draining
-    unit:      dominant share of one executor, per weight
+    count:     placements that are not draining, new ones included
+    present:   placements that are not gone, new and draining ones included: what the limits count
+    promised:  placements that will get room which is still draining
+    unit:      dominant share of one placement, per weight
     """
 
-    __slots__ = ("count", "leaving", "present", "promised", "served", "tenant", "unit", "view")
+    __slots__ = ("count", "gpu", "leaving", "present", "promised", "served", "tenant", "unit", "view")
 
     def __init__(self, view: DemandView, unit: float, tenant: TenantState) -> None:
         self.view = view
@@ -44,6 +68,8 @@ class DemandState:
         self.count = sum(not placement.draining for placement in view.placements)
         self.leaving: list[str] = []
         self.promised = 0
+        rules = view.rules
+        self.gpu = GpuWish(rules.gpu_model, rules.gpu_memory) if rules.gpu_model or rules.gpu_memory else ANY_GPU
 
     @property
     def share(self) -> float:
@@ -52,7 +78,7 @@ class DemandState:
 
     @property
     def target(self) -> int:
-        """Executors it should have if there were room for all: never below min nor above max."""
+        """Placements it should have if there were room for all: never below min nor above max."""
         view = self.view
         wanted = max(view.want, view.min)
         # While one that it has waits for a task another would wait too.
@@ -63,6 +89,11 @@ class DemandState:
     @property
     def unmet(self) -> int:
         return max(0, self.target - self.count - self.promised)
+
+    @property
+    def together(self) -> int:
+        """How many must be placed at once for the first of them to be of use."""
+        return max(1, min(self.view.gang - self.count - self.promised, self.unmet)) if self.view.gang else 1
 
     def above_min(self) -> bool:
         return self.count > self.view.min
@@ -78,7 +109,7 @@ class TenantState:
         self.share = 0.0
 
     def after(self, more: DemandState | None, quantum: float) -> float:
-        """What it was given by the end of another quantum: with what it has, and one more executor of this demand."""
+        """What it was given by the end of another quantum: with what it has, and one more placement of this demand."""
         extra = more.unit * max(1, more.view.weight) / self.weight if more is not None else 0.0
         return self.served + (self.share + extra) * quantum
 
@@ -89,13 +120,23 @@ class Proposal:
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.now = snapshot.now
-        self.nodes = {view.name: NodeState(view) for view in snapshot.nodes if view.ready}
+        self.nodes = {view.name: NodeState(view, self) for view in snapshot.nodes if view.ready}
         self.capacity = total(node.view.allocatable for node in self.nodes.values())
         self.tenants: dict[str, TenantState] = {}
         self.demands: dict[str, DemandState] = {}
         self.app_counts: dict[str, int] = {}
+        self.quotas = QuotaTree(snapshot.quotas)
+        self.any_apart = any(view.rules.apart for view in snapshot.demands)
+        """Does anybody want to be alone? Then it matters who somebody is."""
+        self.changes = 0
+        """How often who is where has changed."""
+        self.workloads = 0
+        """Workloads that have placements, or were promised some."""
+        self.residents: dict[str, dict[str, int]] = {}
+        """Demand -> node -> how many of its placements are there and stay."""
         self.placements: list[NewPlacement] = []
         self.drains: list[Drain] = []
+        self.reserved: dict[str, list[str]] = {}
         self.reasons: dict[str, list[Reason]] = {}
         self.recheck: float | None = None
         for view in snapshot.demands:
@@ -112,34 +153,111 @@ class Proposal:
         self.demands[view.session] = demand
         tenant.share += demand.count * min(share, 1.0) / tenant.weight
         self.app_counts[view.app] = self.app_counts.get(view.app, 0) + demand.present
+        if view.workload:
+            self.workloads += demand.present > 0
+            for placement in view.placements:
+                self._settle(demand, placement.node, 1)
+        if view.quotas:
+            for placement in view.placements:
+                self.quotas.charge(view.quotas, self._charged(demand, self.nodes.get(placement.node)))
+        for placement in view.placements:
+            if placement.draining and placement.devices and placement.node in self.nodes:
+                occupy(self.nodes[placement.node].gpus_later, placement.devices, -1)
+
+    def _settle(self, demand: DemandState, node: str, sign: int) -> None:
+        """Count a workload's placement on a node in or out."""
+        here = self.residents.setdefault(demand.view.session, {})
+        here[node] = here.get(node, 0) + sign
+        self.changes += 1
+        if node in self.nodes:
+            self.nodes[node].replicas += sign
+
+    def _charged(self, demand: DemandState, node: NodeState | None) -> Mapping[str, int]:
+        charge = demand.view.charge
+        return charge_on(charge, node.model) if node is not None and self.quotas.by_model else charge
 
     def room(self, demand: DemandState) -> bool:
-        """Do the limits of the session and of its application allow one more?"""
-        limit = demand.view.max
-        below = limit is None or demand.present + demand.promised < limit
-        return below and self.app_counts[demand.view.app] < demand.view.app_max
+        """Do the limits of the session and of its application, or those on workloads and quotas, allow one more?"""
+        view = demand.view
+        below = view.max is None or demand.present + demand.promised < view.max
+        if not below or self.app_counts[view.app] >= view.app_max:
+            return False
+        if view.workload and not self.admits(demand):
+            return False
+        return not view.quotas or self.quotas.refusal(view.quotas, view.charge, demand.together) is None
 
-    def has_room(self, node: NodeState, resources: Resources) -> dict[str, int] | None:
-        """The devices an executor would get here now, {} for none needed; None when it does not fit."""
+    def admits(self, demand: DemandState) -> bool:
+        """May this workload begin, as far as their number is limited?"""
+        limit = self.snapshot.max_workloads
+        return limit is None or demand.present + demand.promised > 0 or self.workloads < limit
+
+    def allows(self, demand: DemandState, node: NodeState) -> bool:
+        """What belongs to the node alone: how many workloads it may have, quotas that look at its GPUs."""
+        view = demand.view
+        if view.workload and 0 < node.view.max_replicas <= node.replicas:
+            return False
+        if self.quotas.by_model and view.quotas:
+            return self.quotas.refusal(view.quotas, self._charged(demand, node)) is None
+        return True
+
+    def allows_later(self, demand: DemandState, node: NodeState) -> bool:
+        """The number of workloads on the node, without those that leave."""
+        if not demand.view.workload or not node.view.max_replicas:
+            return True
+        leaving = sum(
+            placement.node == node.name and (placement.draining or placement.id in owner.leaving)
+            for owner in self.demands.values()
+            if owner.view.workload
+            for placement in owner.view.placements
+        )
+        return node.replicas - leaving < node.view.max_replicas
+
+    def has_room(self, node: NodeState, demand: DemandState) -> dict[str, int] | None:
+        """The devices a placement would get here now, {} for none needed; None when it does not fit."""
+        need = demand.view.resources
         # `later` too: what others leave for a large request is not nibbled away by small ones meanwhile.
-        if not fits(resources, node.free) or not fits(resources, node.later):
+        if not fits(need, node.free) or (node.later is not node.free and not fits(need, node.later)):
             return None
-        gpus = resources.get("gpu", 0)
-        return choose_devices(node.devices, gpus) if gpus and node.devices else {}
+        gpus = need.get("gpu", 0)
+        if not gpus or not node.devices:
+            return {}
+        if node.later_devices is not None and choose_devices(node.later_devices, gpus, demand.gpu) is None:
+            return None
+        return choose_devices(node.devices, gpus, demand.gpu)
+
+    def will_have_room(self, node: NodeState, demand: DemandState) -> bool:
+        """Once what drains has left?"""
+        need = demand.view.resources
+        if not fits(need, node.later):
+            return False
+        gpus = need.get("gpu", 0)
+        return not gpus or not node.devices or choose_devices(self._later(node), gpus, demand.gpu) is not None
+
+    @staticmethod
+    def _later(node: NodeState) -> tuple[Gpu, ...]:
+        return node.devices if node.later_devices is None else node.later_devices
 
     def place(self, demand: DemandState, node: NodeState, devices: Mapping[str, int]) -> Undo:
-        """Put one executor of the demand on the node; the caller has asked `has_room`."""
+        """Put one placement of the demand on the node; the caller has asked `has_room`."""
         need = demand.view.resources
         before = node.free, node.later
-        node.free, node.later = sub(node.free, need), sub(node.later, need)
+        shared = node.later is node.free
+        node.free = sub(node.free, need)
+        node.later = node.free if shared else sub(node.later, need)
         occupy(node.devices, devices)
-        self._count(demand, 1, 1)
+        later = node.later_devices
+        taken = choose_devices(later, need.get("gpu", 0), demand.gpu) if later is not None and devices else None
+        if later is not None and taken:
+            occupy(later, taken)
+        self._count(demand, node, 1, 1)
         self.placements.append(NewPlacement(demand.view.session, node.name, devices))
 
         def undo() -> None:
             node.free, node.later = before
             occupy(node.devices, devices, -1)
-            self._count(demand, -1, -1)
+            if later is not None and taken:
+                occupy(later, taken, -1)
+            self._count(demand, node, -1, -1)
             self.placements.pop()
 
         return undo
@@ -150,25 +268,42 @@ class Proposal:
         later = node.later if node else {}
         if node:
             node.later = add(node.later, placement.resources)
-        self._count(demand, -1, 0)
+            if placement.devices:
+                occupy(node.gpus_later, placement.devices, -1)
+        self._leave(demand, -1)
         demand.leaving.append(placement.id)
         self.drains.append(Drain(placement.id, reason))
 
         def undo() -> None:
             if node:
                 node.later = later
-            self._count(demand, 1, 0)
+                if placement.devices:
+                    occupy(node.gpus_later, placement.devices, 1)
+            self._leave(demand, 1)
             demand.leaving.pop()
             self.drains.pop()
 
         return undo
 
-    def promise(self, demand: DemandState, node: NodeState) -> None:
-        """Set aside what is draining on this node for one executor of the demand."""
+    def promise(self, demand: DemandState, node: NodeState) -> Undo:
+        """Set aside what is free or draining on this node for one placement of the demand."""
+        later = node.later
         node.later = sub(node.later, demand.view.resources)
-        demand.promised += 1
-        self.app_counts[demand.view.app] += 1
-        demand.tenant.share += demand.unit * max(1, demand.view.weight) / demand.tenant.weight
+        gpus = demand.view.resources.get("gpu", 0)
+        taken = choose_devices(node.gpus_later, gpus, demand.gpu) if gpus and node.devices else None
+        if taken:
+            occupy(node.gpus_later, taken)
+        self._promise(demand, node, 1)
+        self.reserved.setdefault(demand.view.session, []).append(node.name)
+
+        def undo() -> None:
+            node.later = later
+            if taken:
+                occupy(node.gpus_later, taken, -1)
+            self._promise(demand, node, -1)
+            self.reserved[demand.view.session].remove(node.name)
+
+        return undo
 
     def staying(self, demand: DemandState) -> list[PlacementView]:
         """Placements that are neither draining nor about to."""
@@ -181,10 +316,32 @@ class Proposal:
 
     def plan(self) -> Plan:
         reasons = {session: tuple(found) for session, found in self.reasons.items()}
-        return Plan(tuple(self.placements), tuple(self.drains), reasons, self.recheck)
+        reserved = {
+            name: tuple(nodes) for name, nodes in self.reserved.items() if nodes and self.demands[name].view.workload
+        }
+        return Plan(tuple(self.placements), tuple(self.drains), reasons, reserved, self.recheck)
 
-    def _count(self, demand: DemandState, count: int, present: int) -> None:
+    def _leave(self, demand: DemandState, count: int) -> None:
         demand.count += count
-        demand.present += present
         demand.tenant.share += count * demand.unit * max(1, demand.view.weight) / demand.tenant.weight
-        self.app_counts[demand.view.app] += present
+
+    def _count(self, demand: DemandState, node: NodeState, count: int, present: int) -> None:
+        self._leave(demand, count)
+        before = demand.present + demand.promised > 0
+        demand.present += present
+        self._counted(demand, node, present, before)
+
+    def _promise(self, demand: DemandState, node: NodeState, count: int) -> None:
+        before = demand.present + demand.promised > 0
+        demand.promised += count
+        demand.tenant.share += count * demand.unit * max(1, demand.view.weight) / demand.tenant.weight
+        self._counted(demand, node, count, before)
+
+    def _counted(self, demand: DemandState, node: NodeState, count: int, before: bool) -> None:
+        view = demand.view
+        self.app_counts[view.app] += count
+        if view.workload:
+            self._settle(demand, node.name, count)
+            self.workloads += (demand.present + demand.promised > 0) - before
+        if view.quotas:
+            self.quotas.charge(view.quotas, self._charged(demand, node), 1 if count > 0 else -1)

@@ -19,3 +19,7 @@ class SchedulingSettings:
     """The same when the session that waits has the higher priority."""
     recheck: float = 0.25
     """Seconds between looks at shares while somebody waits for capacity that others use."""
+    aging: float = 600.0
+    """Seconds after which a workload that waits goes before all ranks."""
+    protect: float = 60.0
+    """Seconds that such a workload then runs at least before a higher rank may evict it."""

@@ -1,57 +1,104 @@
-"""Put executors on free capacity, as many as fit: first every session's minimum, then what else they could use."""
+"""Put placements on free capacity, as many as fit: first everybody's minimum, then what else they could use.
+
+A gang is placed whole or not at all. When it would fit once something that already leaves has left, that room is set aside for it.
+"""
 
 from __future__ import annotations
 
-from flame.core.model.resources import fits
 from flame.core.scheduler.hooks import Policy
-from flame.core.scheduler.order import Line
-from flame.core.scheduler.proposal import DemandState, NodeState, Proposal
+from flame.core.scheduler.order import Line, aged
+from flame.core.scheduler.proposal import DemandState, NodeState, Proposal, Undo
+from flame.core.scheduler.settings import SchedulingSettings
 
 
-def allocate(proposal: Proposal, policy: Policy) -> None:
+def allocate(proposal: Proposal, policy: Policy, settings: SchedulingSettings) -> None:
     """Place until nobody who may have more fits anywhere."""
     full: set[object] = set()  # shapes that fit nowhere any more; within an action capacity only shrinks
-    _fill(proposal, policy, full, minimum=True)
-    _fill(proposal, policy, full, minimum=False)
+    _fill(proposal, policy, settings, full, minimum=True)
+    _fill(proposal, policy, settings, full, minimum=False)
 
 
-def _fill(proposal: Proposal, policy: Policy, full: set[object], *, minimum: bool) -> None:
+def _fill(
+    proposal: Proposal, policy: Policy, settings: SchedulingSettings, full: set[object], *, minimum: bool
+) -> None:
     def hungry(demand: DemandState) -> bool:
         if minimum and demand.count + demand.promised >= demand.view.min:
             return False
         return not demand.view.hold and demand.unmet > 0 and proposal.room(demand)
 
-    line = Line(policy, [demand for demand in proposal.demands.values() if hungry(demand)])
+    waiting = [demand for demand in proposal.demands.values() if hungry(demand)]
+    line = Line(policy, waiting, proposal.now, settings.aging)
     while (demand := line.pop()) is not None:
         # The limits of an application are shared: another session may have used them up meanwhile.
-        if hungry(demand) and place_one(proposal, policy, demand, full):
+        if not hungry(demand):
+            continue
+        if place_some(proposal, policy, demand, full):
             line.push(demand)
+        elif aged(demand, proposal.now, settings.aging):
+            hold_back(proposal, policy, demand)
 
 
-def place_one(proposal: Proposal, policy: Policy, demand: DemandState, full: set[object]) -> bool:
-    """One executor on the best node, or the promise of room that is draining; False when no node will take it."""
-    shape = shape_of(demand)
+def place_some(
+    proposal: Proposal, policy: Policy, demand: DemandState, full: set[object], *, later: bool = True
+) -> bool:
+    """As many as must come together on the best nodes, or (`later`) the promise of room that is draining; False when no nodes take them."""
+    shape = shape_of(proposal, demand)
     if shape in full:
         return False
-    best: tuple[float, NodeState, dict[str, int]] | None = None
-    for node in proposal.nodes.values():
-        devices = proposal.has_room(node, demand.view.resources)
-        if devices is None or not policy.fits(node, demand):
-            continue
-        score = policy.score(node, demand)
-        if best is None or score > best[0]:
-            best = score, node, devices
-    if best is not None:
-        proposal.place(demand, best[1], best[2])
+    count = demand.together
+    if _all(proposal, policy, demand, count, now=True) or (later and _all(proposal, policy, demand, count, now=False)):
         return True
-    for node in proposal.nodes.values():
-        if fits(demand.view.resources, node.later) and policy.fits(node, demand) and node.view.coming:
-            proposal.promise(demand, node)
-            return True
     full.add(shape)
     return False
 
 
-def shape_of(demand: DemandState) -> object:
+def hold_back(proposal: Proposal, policy: Policy, demand: DemandState) -> None:
+    """Who has waited too long gets what there is kept for it, until there is enough: a stream of small ones cannot starve it."""
+    while demand.unmet and (node := best_node(proposal, policy, demand, now=False)) is not None:
+        proposal.promise(demand, node)
+
+
+def _all(proposal: Proposal, policy: Policy, demand: DemandState, count: int, *, now: bool) -> bool:
+    undo: list[Undo] = []
+    coming = now
+    for _ in range(count):
+        node = best_node(proposal, policy, demand, now=now)
+        if node is None:
+            break
+        coming = coming or bool(node.view.coming)
+        devices = proposal.has_room(node, demand) if now else None
+        undo.append(proposal.place(demand, node, devices or {}) if now else proposal.promise(demand, node))
+    if len(undo) == count and coming:
+        return True
+    for take_back in reversed(undo):
+        take_back()
+    return False
+
+
+def best_node(proposal: Proposal, policy: Policy, demand: DemandState, *, now: bool) -> NodeState | None:
+    """The node with the highest score that has room now, or (not `now`) will have it once what drains has left."""
+    best: NodeState | None = None
+    most = 0.0
+    for node in proposal.nodes.values():
+        if now:
+            if proposal.has_room(node, demand) is None:
+                continue
+        elif not proposal.will_have_room(node, demand):
+            continue
+        if not proposal.allows(demand, node) or not policy.fits(node, demand):
+            continue
+        score = policy.score(node, demand)
+        if best is None or score > most:
+            best, most = node, score
+    return best
+
+
+def shape_of(proposal: Proposal, demand: DemandState) -> object:
     """What decides whether a demand fits on a node; the application too, as user-supplied plugins may look at it."""
-    return demand.view.app, demand.view.shim, tuple(demand.view.resources.items())
+    view = demand.view
+    if not view.workload:
+        return view.app, view.shim, tuple(view.resources.items())
+    rules = view.rules
+    among = bool(rules.near or rules.apart or rules.spread or proposal.any_apart)
+    who = (view.namespace, frozenset(view.labels.items()), view.session) if among or proposal.quotas.by_model else ()
+    return rules, demand.together, tuple(view.resources.items()), who

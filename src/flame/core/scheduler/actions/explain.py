@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
-
 from flame.core.base.quantity import describe, format_amount
 from flame.core.model.resources import fits, lacking
 from flame.core.model.snapshot import Reason
+from flame.core.scheduler.actions.waiting import why_workload
+from flame.core.scheduler.actions.why import Why
 from flame.core.scheduler.hooks import Policy
 from flame.core.scheduler.proposal import DemandState, NodeState, Proposal
-
-
-class Why(IntEnum):
-    """Codes of reasons; the word is the name in CamelCase."""
-
-    NO_NODES = 2001
-    NO_SHIM = 2002
-    NEVER_FITS = 2003
-    NO_CAPACITY = 2004
-    RECLAIMING = 2005
-    MAX_INSTANCES = 2006
-    APP_MAX_INSTANCES = 2007
-    BIND_FAILURES = 2008
-    WAITING_FOR_IDLE = 2009
-    REFUSED = 2010
-
-    @property
-    def word(self) -> str:
-        return self.name.title().replace("_", "")
 
 
 def explain(proposal: Proposal, policy: Policy) -> None:
     """One reason for every demand that did not get all it could use."""
     for session, demand in proposal.demands.items():
         if max(demand.view.want, demand.view.min) > demand.count:
-            why, message = why_waiting(proposal, policy, demand)
+            why, message = (why_workload if waits_whole(demand) else why_waiting)(proposal, policy, demand)
             proposal.reasons[session] = [Reason(why, why.word, message)]
+
+
+def waits_whole(demand: DemandState) -> bool:
+    return demand.view.workload and not demand.view.hold
 
 
 def why_waiting(proposal: Proposal, policy: Policy, demand: DemandState) -> tuple[Why, str]:
     view = demand.view
+    if view.hold and view.workload:
+        return Why.HELD, "it is suspended, or waits until it may be tried again; see its conditions"
     if view.hold:
         return (
             Why.BIND_FAILURES,

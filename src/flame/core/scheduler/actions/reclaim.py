@@ -1,29 +1,36 @@
-"""Find room for those who still wait: idle executors of others first, then executors of those who have too much."""
+"""Find room for those who still wait: idle executors of others first, then whoever has too much, is borrowed, or ranks lower.
+
+Executors leave at a task boundary; replicas are evicted, a gang as a whole. What is evicted ranks strictly lower or gives back what it
+borrowed, and rank is fixed: no two can evict each other in turns.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from flame.core.model.resources import add, fits
+from flame.core.model.resources import fits
 from flame.core.model.snapshot import PlacementView
+from flame.core.scheduler.actions.allocate import best_node
 from flame.core.scheduler.hooks import Policy
 from flame.core.scheduler.order import QUANTUM, Line
-from flame.core.scheduler.proposal import DemandState, NodeState, Proposal
+from flame.core.scheduler.proposal import DemandState, NodeState, Proposal, Undo
 from flame.core.scheduler.settings import SchedulingSettings
 
 Victim = tuple[DemandState, PlacementView]
+MayTake = Callable[[DemandState, PlacementView], bool]
 IDLE, SHARE = "idle while another session waits", "another session is below its share"
+RANK, QUOTA = "preempted by {} (priority {} over {})", "borrowed capacity goes back to {}"
 
 
 def reclaim(proposal: Proposal, policy: Policy, settings: SchedulingSettings) -> None:
     """Drain for every waiting demand in order; room that already drains is promised before anything else is drained."""
 
     def waits(demand: DemandState) -> bool:
-        return not demand.view.hold and demand.unmet > 0 and proposal.room(demand)
+        return not demand.view.hold and demand.unmet > 0 and _may_claim(proposal, demand)
 
     if len(proposal.demands) < 2:
         return
-    line = Line(policy, [demand for demand in proposal.demands.values() if waits(demand)])
+    line = Line(policy, [demand for demand in proposal.demands.values() if waits(demand)], proposal.now, settings.aging)
     while (demand := line.pop()) is not None:
         if _make_room(proposal, policy, demand):
             if waits(demand):
@@ -32,82 +39,164 @@ def reclaim(proposal: Proposal, policy: Policy, settings: SchedulingSettings) ->
             proposal.recheck_at(proposal.now + settings.recheck)
 
 
+def _may_claim(proposal: Proposal, demand: DemandState) -> bool:
+    """Nothing but capacity keeps it: or what others borrowed of its quota."""
+    if proposal.room(demand):
+        return True
+    view = demand.view
+    return bool(view.quotas) and proposal.quotas.is_owed(view.quotas, view.charge, demand.together)
+
+
 def _others_run(proposal: Proposal, demand: DemandState) -> bool:
     return any(other.count for other in proposal.demands.values() if other is not demand)
 
 
 def _make_room(proposal: Proposal, policy: Policy, demand: DemandState) -> bool:
-    need = demand.view.resources
+    """For as many as must come together, or for none."""
+    undo: list[Undo] = []
+    for _ in range(demand.together):
+        done = _room_for_one(proposal, policy, demand)
+        if done is None:
+            for take_back in reversed(undo):
+                take_back()
+            return False
+        undo += done
+    return True
+
+
+def _room_for_one(proposal: Proposal, policy: Policy, demand: DemandState) -> list[Undo] | None:
+    if proposal.room(demand):
+        node = best_node(proposal, policy, demand, now=False)
+        if node is not None:
+            return [proposal.promise(demand, node)]
     nodes = [
-        node for node in proposal.nodes.values() if fits(need, node.view.allocatable) and policy.fits(node, demand)
+        node
+        for node in proposal.nodes.values()
+        if fits(demand.view.resources, node.view.allocatable) and policy.fits(node, demand)
     ]
-    for node in nodes:
-        if fits(need, node.later):
-            proposal.promise(demand, node)
-            return True
-
-    def is_idle(owner: DemandState, placement: PlacementView) -> bool:
-        return placement.idle_since is not None
-
-    def is_owed(owner: DemandState, placement: PlacementView) -> bool:
-        return policy.preempts(demand, owner, placement, proposal.now)
-
-    for may_take, reason in ((is_idle, IDLE), (is_owed, SHARE)):
+    for may_take, why in _grounds(proposal, policy, demand):
         found = _cheapest(proposal, demand, nodes, may_take)
         if found is not None:
             node, victims = found
-            for owner, placement in victims:
-                proposal.drain(owner, placement, reason)
-            proposal.promise(demand, node)
-            return True
-    return False
+            undo = [proposal.drain(owner, placement, why(owner)) for owner, placement in victims]
+            return [*undo, proposal.promise(demand, node)]
+    return None
+
+
+def _grounds(
+    proposal: Proposal, policy: Policy, demand: DemandState
+) -> list[tuple[MayTake, Callable[[DemandState], str]]]:
+    """On which ground a placement may be taken, and how that is said; the mildest first."""
+    mine = demand.view
+
+    def is_idle(owner: DemandState, placement: PlacementView) -> bool:
+        return placement.idle_since is not None and not owner.view.workload
+
+    def is_owed(owner: DemandState, placement: PlacementView) -> bool:
+        if owner.view.workload and not proposal.snapshot.preemption:
+            return False
+        return policy.preempts(demand, owner, placement, proposal.now)
+
+    def is_borrowed(owner: DemandState, placement: PlacementView) -> bool:
+        view = owner.view
+        if view.rank > mine.rank or not view.quotas or set(view.quotas) & set(mine.quotas):
+            return False
+        return placement.safe_until <= proposal.now and proposal.quotas.borrows(view.quotas, mine.charge)
+
+    def why_owed(owner: DemandState) -> str:
+        if owner.view.rank < mine.rank:
+            return RANK.format(mine.session, mine.rank, owner.view.rank)
+        return SHARE
+
+    grounds: list[tuple[MayTake, Callable[[DemandState], str]]] = []
+    if proposal.room(demand):
+        grounds += [(is_idle, lambda owner: IDLE), (is_owed, why_owed)]
+    if mine.quotas and proposal.quotas.is_owed(mine.quotas, mine.charge, demand.together):
+        grounds.append((is_borrowed, lambda owner: QUOTA.format(mine.session)))
+    return grounds
 
 
 def _cheapest(
-    proposal: Proposal,
-    demand: DemandState,
-    nodes: list[NodeState],
-    may_take: Callable[[DemandState, PlacementView], bool],
+    proposal: Proposal, demand: DemandState, nodes: list[NodeState], may_take: MayTake
 ) -> tuple[NodeState, list[Victim]] | None:
-    """The node where the fewest placements must go, and which; the owners with the largest lead give first."""
-    by_node: dict[str, list[Victim]] = {}
-    owners = [owner for owner in proposal.demands.values() if owner is not demand and owner.above_min()]
-    for owner in sorted(owners, key=_leads):
-        # Newest first: the work of the oldest has the warmest caches.
-        for placement in sorted(proposal.staying(owner), key=lambda p: -p.since):
-            by_node.setdefault(placement.node, []).append((owner, placement))
+    """The node where least must go, and what: by the highest rank among it, what is lost with it, and how many they are."""
+    by_node = _offers(proposal, demand)
     best: tuple[NodeState, list[Victim]] | None = None
+    least: tuple[float, ...] = ()
     for node in nodes:
         victims = _enough(proposal, demand, node, by_node.get(node.name, []), may_take)
-        if victims is not None and (best is None or len(victims) < len(best[1])):
-            best = node, victims
+        if victims is None:
+            continue
+        price = (
+            max(owner.view.rank for owner, _ in victims),
+            sum(placement.cost for _, placement in victims),
+            len(victims),
+        )
+        if best is None or price < least:
+            best, least = (node, victims), price
     return best
 
 
-def _leads(owner: DemandState) -> tuple[float, ...]:
-    """The tenant that was given most first; priority orders only inside a tenant."""
-    lead = owner.tenant.after(None, QUANTUM)
-    return -lead, owner.view.priority, -(owner.served + owner.share), -owner.view.created
+def _offers(proposal: Proposal, demand: DemandState) -> dict[str, list[Victim]]:
+    """What others have on each node, in the order in which it would go: the lowest rank, executors before replicas, the least
+    loss, the tenant
+    that was given most, and of one owner the newest: the work of the oldest has the warmest caches."""
+    offers: list[tuple[tuple[float, ...], DemandState, PlacementView]] = []
+    for owner in proposal.demands.values():
+        if owner is demand or not owner.above_min():
+            continue
+        view = owner.view
+        lead = -owner.tenant.after(None, QUANTUM), view.priority, -(owner.served + owner.share), -view.created
+        for placement in proposal.staying(owner):
+            lost = sum(one.cost for one in _group(proposal, owner, placement))
+            offers.append(((view.rank, view.workload, lost, *lead, -placement.since), owner, placement))
+    offers.sort(key=lambda offer: offer[0])
+    by_node: dict[str, list[Victim]] = {}
+    for _, owner, placement in offers:
+        by_node.setdefault(placement.node, []).append((owner, placement))
+    return by_node
 
 
 def _enough(
-    proposal: Proposal,
-    demand: DemandState,
-    node: NodeState,
-    offered: list[Victim],
-    may_take: Callable[[DemandState, PlacementView], bool],
+    proposal: Proposal, demand: DemandState, node: NodeState, offered: list[Victim], may_take: MayTake
 ) -> list[Victim] | None:
-    victims: list[Victim] = []
-    undo = []
-    later = node.later
+    """Who must leave this node so that one placement of the demand fits; with a gang all of it goes, wherever it is."""
+    taken: list[list[Victim]] = []
+    undo: list[Undo] = []
+    gone: set[str] = set()
     for owner, placement in offered:
-        if fits(demand.view.resources, later):
+        if proposal.will_have_room(node, demand) and proposal.allows_later(demand, node):
             break
         # Each victim is tried in the proposal, so that the question about the next one sees its owner with one less.
-        if owner.above_min() and may_take(owner, placement):
-            victims.append((owner, placement))
-            undo.append(proposal.drain(owner, placement, ""))
-            later = add(later, placement.resources)
+        if placement.id in gone or not owner.above_min() or not may_take(owner, placement):
+            continue
+        group = _group(proposal, owner, placement)
+        taken.append([(owner, one) for one in group])
+        gone |= {one.id for one in group}
+        undo += [proposal.drain(owner, one, "") for one in group]
+    enough = bool(taken) and proposal.will_have_room(node, demand)
     for take_back in reversed(undo):
         take_back()
-    return victims if victims and fits(demand.view.resources, later) else None
+    return _least(proposal, demand, node, taken) if enough else None
+
+
+def _group(proposal: Proposal, owner: DemandState, placement: PlacementView) -> list[PlacementView]:
+    """What ends with this placement: the rest of a gang is of no use without it."""
+    if owner.view.gang and owner.count - 1 < owner.view.gang:
+        return proposal.staying(owner)
+    return [placement]
+
+
+def _least(proposal: Proposal, demand: DemandState, node: NodeState, taken: list[list[Victim]]) -> list[Victim]:
+    """Spare those that need not go after all, the dearest first."""
+    needed = list(taken)
+    for group in sorted(taken, key=lambda group: (-group[0][0].view.rank, -sum(p.cost for _, p in group))):
+        if len(needed) == 1:
+            break
+        rest = [other for other in needed if other is not group]
+        undo = [proposal.drain(owner, placement, "") for other in rest for owner, placement in other]
+        if proposal.will_have_room(node, demand):
+            needed = rest
+        for take_back in reversed(undo):
+            take_back()
+    return [victim for group in needed for victim in group]

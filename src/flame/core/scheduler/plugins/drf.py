@@ -20,14 +20,18 @@ class Drf:
         self._quantum = quantum
 
     def order(self, a: DemandState, b: DemandState) -> int | None:
+        if a.view.workload or b.view.workload:
+            return None  # a workload is not served bit by bit: it waits for its turn
         mine, theirs = self._after(a, 1), self._after(b, 1)
         if abs(mine - theirs) <= _EPSILON:
             return None
         return -1 if mine < theirs else 1
 
     def preempts(self, claimant: DemandState, owner: DemandState, victim: PlacementView, now: float) -> bool | None:
-        if now - victim.since < self._quantum:
-            return None
+        if owner.view.workload or now - victim.since < self._quantum:
+            return None  # replicas are never evicted to even out shares
+        if claimant.view.workload and claimant.tenant is owner.tenant:
+            return True  # a session lives with less, down to its minimum; a workload cannot begin with less
         if claimant.tenant is not owner.tenant:
             return self._tenant_is_owed(claimant, owner)
         # One quantum of lead is allowed: less would drain and start executors without end for nothing.

@@ -11,13 +11,14 @@ class Shim:
     name = "shim"
 
     def fits(self, node: NodeState, demand: DemandState) -> bool | None:
-        return node.view.shim == demand.view.shim
+        return demand.view.workload or node.view.shim == demand.view.shim
 
 
 class Gang:
     """Accepted by name for configurations that list it.
 
-    Sessions are served by any number of executors from one up, so all-or-nothing has nothing to decide for them; workloads will.
+    Sessions are served by any number of executors from one up, so all-or-nothing has nothing to decide for them; the gangs of workloads are
+    placed whole by the actions themselves.
     """
 
     name = "gang"

@@ -18,6 +18,8 @@ class Priority:
     def preempts(self, claimant: DemandState, owner: DemandState, victim: PlacementView, now: float) -> bool | None:
         mine, theirs = claimant.view, owner.view
         if mine.rank != theirs.rank:
+            if theirs.workload and (not mine.preempts or now < victim.safe_until):
+                return False
             return mine.rank > theirs.rank and now - victim.since >= self._quantum
         if mine.tenant != theirs.tenant or mine.priority == theirs.priority:
             return None
