@@ -6,14 +6,13 @@ becomes free.
 
 from __future__ import annotations
 
-import math
 from bisect import insort
 from collections.abc import Iterable
 from functools import cmp_to_key
 from typing import Any
 
 from flame.core.scheduler.hooks import Policy
-from flame.core.scheduler.proposal import DemandState
+from flame.core.scheduler.proposal import DemandState, Proposal
 
 QUANTUM = 1.0
 """Seconds ahead that tenants are compared: by shares alone three tenants on four slots would never even out."""
@@ -31,17 +30,15 @@ def aged(demand: DemandState, now: float, bound: float) -> bool:
 class Line:
     """Demands in line. Popping gives the one that goes first by the shares of that moment; a demand may be put back."""
 
-    def __init__(
-        self, policy: Policy, demands: Iterable[DemandState], now: float = 0.0, bound: float = math.inf
-    ) -> None:
+    def __init__(self, policy: Policy, proposal: Proposal, demands: Iterable[DemandState], aging: float) -> None:
 
         def goes_first(a: DemandState, b: DemandState) -> int:
             return compare(policy, a, b)
 
         self._key = cmp_to_key(goes_first)
-        self._now, self._bound = now, bound
+        self._proposal, self._aging = proposal, aging
         # rank -> tenant -> demands, the last one goes first.
-        self._ranks: dict[int, dict[str, list[tuple[Any, DemandState]]]] = {}
+        self._ranks: dict[tuple[int, bool], dict[str, list[tuple[Any, DemandState]]]] = {}
         for demand in demands:
             tenants = self._ranks.setdefault(self._rank(demand), {})
             tenants.setdefault(demand.view.tenant, []).append((_Reversed(self._key(demand)), demand))
@@ -49,8 +46,11 @@ class Line:
             for line in tenants.values():
                 line.sort(key=_first)
 
-    def _rank(self, demand: DemandState) -> int:
-        return AGED if aged(demand, self._now, self._bound) else demand.view.rank
+    def _rank(self, demand: DemandState) -> tuple[int, bool]:
+        """Of one rank those go first who need not borrow for it."""
+        rank = AGED if aged(demand, self._proposal.now, self._aging) else demand.view.rank
+        view = demand.view
+        return rank, not view.quotas or not self._proposal.quotas.would_borrow(view.quotas, view.charge)
 
     def pop(self) -> DemandState | None:
         while self._ranks:

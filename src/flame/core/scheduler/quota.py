@@ -84,6 +84,16 @@ class QuotaTree:
                 free += min(unused, view.lend.get(resource, unused))
         return free - borrowed
 
+    def would_borrow(self, quotas: Sequence[str], amounts: Mapping[str, int]) -> bool:
+        """Would one more be beyond what some of them are guaranteed?"""
+        return any(
+            amount > 0
+            and resource in self._views[name].guaranteed
+            and self._used[name].get(resource, 0) + amount > self._views[name].guaranteed[resource]
+            for name in self._chain(quotas)
+            for resource, amount in amounts.items()
+        )
+
     def borrows(self, quotas: Sequence[str], amounts: Mapping[str, int]) -> bool:
         """Does any of them use more than it is guaranteed, of something that is in `amounts`?"""
         return any(

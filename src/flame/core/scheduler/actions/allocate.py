@@ -27,7 +27,7 @@ def _fill(
         return not demand.view.hold and demand.unmet > 0 and proposal.room(demand)
 
     waiting = [demand for demand in proposal.demands.values() if hungry(demand)]
-    line = Line(policy, waiting, proposal.now, settings.aging)
+    line = Line(policy, proposal, waiting, settings.aging)
     while (demand := line.pop()) is not None:
         # The limits of an application are shared: another session may have used them up meanwhile.
         if not hungry(demand):

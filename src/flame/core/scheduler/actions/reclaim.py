@@ -30,7 +30,8 @@ def reclaim(proposal: Proposal, policy: Policy, settings: SchedulingSettings) ->
 
     if len(proposal.demands) < 2:
         return
-    line = Line(policy, [demand for demand in proposal.demands.values() if waits(demand)], proposal.now, settings.aging)
+    waiting = [demand for demand in proposal.demands.values() if waits(demand)]
+    line = Line(policy, proposal, waiting, settings.aging)
     while (demand := line.pop()) is not None:
         if _make_room(proposal, policy, demand):
             if waits(demand):

@@ -34,6 +34,6 @@ def reserve(proposal: Proposal, policy: Policy) -> None:
 def _outranked(proposal: Proposal, holder: DemandState) -> bool:
     return any(
         other.view.workload and other.view.rank > holder.view.rank and other.unmet > 0 and not other.view.hold
-        and other.view.session not in proposal.snapshot.reserved
+        and other.view.session not in proposal.snapshot.reserved and proposal.room(other)
         for other in proposal.demands.values()
     )  # fmt: skip
