@@ -102,6 +102,15 @@ def test_failed_starts_of_an_application_wait_longer_and_longer(agent):
     assert spawned(agent) == ["other"]
 
 
+def test_what_the_node_lacks_is_not_the_fault_of_the_service(agent):
+    """The session manager counts exit codes against the service, and gives its session up after a few."""
+    agent.receive(an_order("p"), 0.0)
+    agent.actions()
+    agent.failed("p", "cannot start: [Errno 28] No space left on device", 0.0, of_node=True)
+    report = agent.drain()[-1]
+    assert (report.exit_code, report.signal) == (None, None) and "No space left" in report.reason
+
+
 def test_a_good_start_ends_the_waiting(agent):
     start(agent, "p1")
     agent.exited("p1", 1, None, (), "", 0.5)

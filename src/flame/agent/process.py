@@ -22,7 +22,7 @@ from flame.agent.confinement import Ground, environment_of
 from flame.agent.joining import CA, IDENTITY
 from flame.agent.node import this_node
 from flame.agent.page import current
-from flame.agent.zygote import Order, Report
+from flame.agent.zygote import NOT_SET_UP, Order, Report
 from flame.core.base.errors import FlameError
 from flame.core.model import messages as m
 from flame.core.peers.agent import AgentPeer, Signal, Spawn
@@ -200,7 +200,8 @@ class AgentProcess:
             self.zygote.send(msgspec.json.encode(self._order(order, directory)))
         except (OSError, FlameError) as error:
             shutil.rmtree(directory, ignore_errors=True)
-            self.peer.failed(order.id, f"cannot start: {error}", self.clock())
+            reason = f"cannot start: {error}"
+            self.peer.failed(order.id, reason, self.clock(), of_node=isinstance(error, OSError))
             self._go()
 
     def _address(self, order: m.StartPlacement) -> str:
@@ -275,7 +276,7 @@ class AgentProcess:
             if report.id in self.peer.processes:
                 self.peer.spawned(report.id, report.pid, now)
         elif report.kind == "failed":
-            self.peer.failed(report.id, report.reason, now)
+            self.peer.failed(report.id, report.reason, now, of_node=True)
         else:
             directory = self.work / report.id
             running = current(directory / "page")
@@ -284,6 +285,9 @@ class AgentProcess:
             process, reason = self.peer.processes.get(report.id), ""
             if process is not None and not process.stopping:
                 reason = self.ground.why(process.order, report.signal, report.out_of_memory, report.peak)
+            if report.code == NOT_SET_UP and process is not None:
+                reason = reason or "the node could not set it up"
+                self.peer.failed(report.id, f"{reason}: {tail[-500:]}", now, of_node=True)
             self.peer.exited(report.id, report.code, report.signal, running, f"{tail}\n{reason}".strip(), now, reason)
             self._tidy(report.id, directory, bad)
         if not self.peer.processes:

@@ -8,6 +8,7 @@ its agent. What a service leaves running is killed with its executor: all of its
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import select
@@ -47,6 +48,9 @@ HAUNTED = 1.0
 """Seconds during which what an executor left running is looked for, where there are no control groups."""
 LAST = 20.0
 """Seconds to remove control groups at the end; milliseconds are enough unless a killed process cannot die yet."""
+NOT_SET_UP = 71
+"""Exit code (EX_OSERR of sysexits.h) of a child for which the node lacked something, such as room on its disk."""
+NODE_LACKS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
 _encode, _decode = msgspec.json.encode, msgspec.json.decode
 
 
@@ -337,6 +341,7 @@ def execute(order: Order, block: EnvironmentBlock | None = None) -> NoReturn:
     code = 1
     try:
         name_process("flame-executor")
+        code = NOT_SET_UP
         os.umask(0o022)  # what tasks write elsewhere is theirs; the working directory is private anyway
         directory = Path(order.directory)
         os.chdir(directory)
@@ -347,13 +352,16 @@ def execute(order: Order, block: EnvironmentBlock | None = None) -> NoReturn:
         if block is not None:
             block.mark(MARK, order.id)
         set_limits(order.rlimits)
+        code = 1
         from flame.agent import executor
 
         launch = executor.Launch(order.id, order.token, order.session, order.address, order.python)
         code = executor.main(launch, directory / "page")
-    except BaseException:
+    except BaseException as error:
         import traceback
 
+        if isinstance(error, OSError) and error.errno in NODE_LACKS:
+            code = NOT_SET_UP
         traceback.print_exc()
     finally:
         with contextlib.suppress(Exception):

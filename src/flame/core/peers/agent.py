@@ -150,11 +150,12 @@ class AgentPeer:
             self._actions.append(Signal(id, pid, signal.SIGTERM))
             self._kill_if_due(process, now)
 
-    def failed(self, id: str, reason: str, now: float) -> None:
-        """A Spawn could not be done; reported as a shell reports a command it cannot start."""
+    def failed(self, id: str, reason: str, now: float, *, of_node: bool = False) -> None:
+        """A Spawn could not be done; reported as a shell reports a command it cannot start. `of_node`: for want of disk, memory or
+        descriptors, which says nothing about the service: no process ended."""
         process = self.processes.pop(id)
         self._count_failure(process.order.app)
-        self._report(m.PlacementExited(id, exit_code=CANNOT_START, log=reason, reason=reason))
+        self._report(m.PlacementExited(id, None if of_node else CANNOT_START, log=reason, reason=reason))
 
     def exited(
         self,

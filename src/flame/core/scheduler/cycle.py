@@ -17,7 +17,7 @@ def run_cycle(snapshot: Snapshot, policy: Policy, settings: SchedulingSettings) 
     """Everything that should change now, and why the rest waits."""
     proposal = Proposal(snapshot)
     release(proposal)
-    reserve(proposal, policy)
+    reserve(proposal, policy, settings)
     allocate(proposal, policy, settings)
     reclaim(proposal, policy, settings)
     explain(proposal, policy)

@@ -53,6 +53,9 @@ def gone(core: Core, message: m.PlacementGone) -> None:
     ended = message.exit_code is not None or message.signal is not None
     if executor.state in (ExecutorState.VOID, ExecutorState.BINDING) and not executor.leaving and ended:
         bind_failed(core, session, executor, 11, f"shim creation failed: {describe(message)}")
+    elif message.log and not ended and not executor.leaving:
+        text = f"executor {executor.id} on node {executor.node} did not start, which is no fault of the service: {message.reason}"
+        core.event(session, EXECUTOR_EXITED, "StartFailed", text)
     elif _broke(message) and not executor.leaving and not executor.killed and session.state == SessionState.OPEN:
         text = f"executor {executor.id} on node {executor.node}: {describe(message)}"
         core.event(session, EXECUTOR_EXITED, "ExecutorExited", text)

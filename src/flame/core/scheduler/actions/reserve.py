@@ -1,39 +1,49 @@
-"""Room that was freed for a workload stays with it until it starts: whoever comes meanwhile does not get it."""
+"""Room that was freed for a workload stays with it until it starts: only a higher rank that starts at once may take it."""
 
 from __future__ import annotations
 
 from flame.core.scheduler.actions.allocate import place_some
 from flame.core.scheduler.hooks import Policy
+from flame.core.scheduler.order import Line
 from flame.core.scheduler.proposal import DemandState, Proposal, Undo
+from flame.core.scheduler.settings import SchedulingSettings
 
 
-def reserve(proposal: Proposal, policy: Policy) -> None:
-    """Start what has all its room now, and set the room of the others aside again. A higher rank that waits is not held up by that."""
-    held: list[tuple[DemandState, list[Undo]]] = []
-    for name, nodes in proposal.snapshot.reserved.items():
-        demand = proposal.demands.get(name)
-        if demand is None or demand.view.hold or _outranked(proposal, demand):
+def reserve(proposal: Proposal, policy: Policy, settings: SchedulingSettings) -> None:
+    """Start what has all its room now, and set the room of the others aside again."""
+    held = [proposal.demands[name] for name in proposal.snapshot.reserved if name in proposal.demands]
+    for holder in sorted(held, key=lambda holder: -holder.view.rank):
+        if holder.view.hold or holder.unmet == 0:
             continue
-        undo: list[Undo] = []
-        for node_name in nodes:
-            node = proposal.nodes.get(node_name)
-            fine = node is not None and demand.unmet > 0 and proposal.room(demand)
-            if node is not None and fine and proposal.will_have_room(node, demand) and policy.fits(node, demand):
-                undo.append(proposal.promise(demand, node))
-        if undo:
-            held.append((demand, undo))
-    for demand, undo in held:
-        nodes = tuple(proposal.reserved[demand.view.session])
+        _start_above(proposal, policy, settings, holder)
+        undo = _promise(proposal, policy, holder)
+        nodes = tuple(proposal.reserved.get(holder.view.session, ()))
         for take_back in reversed(undo):
             take_back()
-        if not place_some(proposal, policy, demand, set(), later=False):
-            for node_name in nodes:
-                proposal.promise(demand, proposal.nodes[node_name])
+        if not place_some(proposal, policy, holder, set(), later=False):
+            for name in nodes:
+                proposal.promise(holder, proposal.nodes[name])
 
 
-def _outranked(proposal: Proposal, holder: DemandState) -> bool:
-    return any(
-        other.view.workload and other.view.rank > holder.view.rank and other.unmet > 0 and not other.view.hold
-        and other.view.session not in proposal.snapshot.reserved and proposal.room(other)
-        for other in proposal.demands.values()
-    )  # fmt: skip
+def _promise(proposal: Proposal, policy: Policy, holder: DemandState) -> list[Undo]:
+    undo: list[Undo] = []
+    for name in proposal.snapshot.reserved[holder.view.session]:
+        node = proposal.nodes.get(name)
+        if node is None or holder.unmet == 0 or not proposal.room(holder):
+            continue
+        if proposal.will_have_room(node, holder) and policy.fits(node, holder):
+            undo.append(proposal.promise(holder, node))
+    return undo
+
+
+def _start_above(proposal: Proposal, policy: Policy, settings: SchedulingSettings, holder: DemandState) -> None:
+    def outranks(other: DemandState) -> bool:
+        view = other.view
+        waits = view.workload and not view.hold and other.unmet > 0 and proposal.room(other)
+        return waits and view.rank > holder.view.rank and view.session not in proposal.snapshot.reserved
+
+    line = Line(policy, proposal, [other for other in proposal.demands.values() if outranks(other)], settings.aging)
+    full: set[object] = set()
+    while (other := line.pop()) is not None:
+        if outranks(other) and place_some(proposal, policy, other, full, later=False):
+            line.push(other)
