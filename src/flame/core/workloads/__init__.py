@@ -1,0 +1,1 @@
+"""Workloads: what should run, what does, and what follows from the difference. Pure: computation only."""
