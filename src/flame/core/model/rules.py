@@ -134,7 +134,7 @@ class PodTerm:
     namespace_selector: LabelSelector | None = None
     weight: int = 0
 
-    def matches(self, labels: Labels, namespace: str, own: str, namespace_labels: Labels = {}) -> bool:
+    def matches(self, labels: Labels, namespace: str, own: str, namespace_labels: Labels) -> bool:
         """Does it speak of a replica with these labels in `namespace`, asked by a workload of namespace `own`?"""
         if self.selector is None or not self.selector.matches(labels):
             return False
