@@ -12,7 +12,14 @@ from flame.core.objects.paths import join
 from flame.core.objects.problems import Problem, unknown
 from flame.core.objects.schema import Body, Boolean, Field, Integer, ListOf, Object, Quantity, Text
 
-_UNUSED_VOLUMES = ["awsElasticBlockStore", "azureDisk", "azureFile", "cephfs", "cinder", "csi", "downwardAPI", "ephemeral", "fc", "flexVolume", "flocker", "gcePersistentDisk", "gitRepo", "glusterfs", "image", "iscsi", "nfs", "photonPersistentDisk", "portworxVolume", "projected", "quobyte", "rbd", "scaleIO", "secret", "storageos", "vsphereVolume"]
+# fmt: off
+_UNUSED_VOLUMES = (
+    "awsElasticBlockStore", "azureDisk", "azureFile", "cephfs", "cinder", "csi", "downwardAPI", "ephemeral", "fc",
+    "flexVolume", "flocker", "gcePersistentDisk", "gitRepo", "glusterfs", "image", "iscsi", "nfs",
+    "photonPersistentDisk", "portworxVolume", "projected", "quobyte", "rbd", "scaleIO", "secret", "storageos",
+    "vsphereVolume",
+)
+# fmt: on
 _USED_VOLUMES = ("emptyDir", "persistentVolumeClaim", "hostPath", "configMap")
 
 

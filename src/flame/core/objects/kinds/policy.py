@@ -27,7 +27,8 @@ def wrong_quota(name: str) -> str:
         return ""
     wrong = wrong_resource(bare)
     if wrong:
-        return f"unknown resource {name[:80]!r}; known: requests.NAME and limits.NAME of cpu, memory or nvidia.com/gpu, and {', '.join(COUNTED)}"
+        known = f"requests.NAME and limits.NAME of cpu, memory or nvidia.com/gpu, and {', '.join(COUNTED)}"
+        return f"unknown resource {name[:80]!r}; known: {known}"
     return ""
 
 
