@@ -83,8 +83,9 @@ _CORS = Boolean("Answer browsers of allowed origins?", default=False)
 
 
 def _sharing(value: Body, path: str) -> Iterator[Problem]:
-    most, fraction = value.get("maxWorkloadsPerGPU"), value.get("memoryFraction")
-    if most is not None and fraction is not None and most * fraction > 1 + 1e-9:
+    most = 4 if value.get("maxWorkloadsPerGPU") is None else value["maxWorkloadsPerGPU"]
+    fraction = 0.25 if value.get("memoryFraction") is None else value["memoryFraction"]
+    if most * fraction > 1 + 1e-9:
         yield Problem(
             join(path, "memoryFraction"),
             f"{most} workloads x {fraction:g} of the memory is {most * fraction:g}, more than one GPU has",
