@@ -53,6 +53,8 @@ TABLE: dict[str, Edge] = {
     "app_in_use": Edge(Grpc.INVALID_ARGUMENT, 409, 66),
     "not_found": Edge(Grpc.NOT_FOUND, 404, 68),
     "already_exists": Edge(Grpc.ALREADY_EXISTS, 409, 73),
+    "conflict": Edge(Grpc.ABORTED, 409, 75),
+    "expired": Edge(Grpc.ABORTED, 410, 75),
     "unimplemented": Edge(Grpc.UNIMPLEMENTED, 501, 69),
     "unauthenticated": Edge(Grpc.UNAUTHENTICATED, 401, 77),
     "permission_denied": Edge(Grpc.PERMISSION_DENIED, 403, 77),

@@ -12,6 +12,8 @@
     │   ├── SessionBusy       tasks still run
     │   └── AppInUse
     ├── NotFound · AlreadyExists · Unimplemented
+    ├── Conflict              the object changed since it was read
+    ├── Expired               that far back is no longer known
     ├── Unauthenticated · PermissionDenied
     ├── Exhausted (retryable) not enough free capacity
     ├── StorageFull (retryable) · StorageCorrupt · StorageRefused · Fenced
@@ -123,6 +125,18 @@ class AlreadyExists(FlameError):
     """An object of this name exists."""
 
     code = "already_exists"
+
+
+class Conflict(FlameError):
+    """The object changed since it was read."""
+
+    code = "conflict"
+
+
+class Expired(FlameError):
+    """What changed since then is no longer known."""
+
+    code = "expired"
 
 
 class Unimplemented(FlameError):

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_CEILING, Decimal, InvalidOperation
 
 from flame.core.base.errors import InvalidArgument
 
 MILLI = 1000
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([kmgtp])i?b?|b)?", re.IGNORECASE)
-_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|us|d|h|m|s)")
-_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|us|µs|μs|ns|d|h|m|s)")
+_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
+_QUANTITY = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([KMGTPE]i)|([numkMGTPE])|[eE]([+-]?[0-9]{1,3}))?")
+_DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_BINARY = "KMGTPE"
 _KEYS = {"cpu": "cpu", "mem": "memory", "memory": "memory", "gpu": "gpu"}
 _LARGEST = 2**63 - 1
 
@@ -39,6 +42,36 @@ def format_size(size: int) -> str:
         if size >= factor:
             return f"{size // factor}{unit}"
     return f"{size}B"
+
+
+def parse_quantity(text: str | int | float) -> Decimal:
+    """The exact amount of a Kubernetes quantity: `2`, `0.5`, `500m`, `16Gi`, `1e3`, `10M`; suffixes count as Kubernetes counts them, so
+    `1k` is 1000 and `1Ki` is 1024. Raises InvalidArgument for anything else, and beyond 2**63 - 1."""
+    word = str(text).strip()
+    found = _QUANTITY.fullmatch(word)
+    if found is None:
+        raise InvalidArgument(f"not a quantity: {word[:40]!r}", hint="write something like 2, 0.5, 500m, 16Gi or 1e3")
+    number, binary, suffix, exponent = found.groups()
+    if len(number) > 40 or (exponent and abs(int(exponent)) > 40):
+        raise InvalidArgument(f"too large or too fine: {word[:40]!r}", hint=f"the largest amount is {_LARGEST}")
+    amount = Decimal(number)
+    if binary:
+        amount *= 1024 ** (_BINARY.index(binary[0]) + 1)
+    elif suffix or exponent:
+        amount = amount.scaleb(_DECIMAL[suffix] if suffix else int(exponent))
+    if abs(amount) > _LARGEST:
+        raise InvalidArgument(f"too large: {word!r}", hint=f"the largest amount is {_LARGEST}")
+    return amount
+
+
+def quantity_units(text: str | int | float) -> int:
+    """A quantity in whole units, rounded up: bytes of memory, counts. Raises InvalidArgument."""
+    return int(parse_quantity(text).to_integral_value(ROUND_CEILING))
+
+
+def quantity_milli(text: str | int | float) -> int:
+    """A quantity in thousandths, rounded up: CPUs, GPUs. Raises InvalidArgument."""
+    return int((parse_quantity(text) * MILLI).to_integral_value(ROUND_CEILING))
 
 
 def parse_milli(text: str | int | float) -> int:
