@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
+
+import msgspec
 
 from flame.core.model.messages import ReplicaChanged
 from flame.core.objects.workload import WorkloadSpec
@@ -16,7 +19,8 @@ MAX_HISTORY = 10
 
 @dataclass(slots=True)
 class Replica:
-    """A placement of the workload. `template`: of the spec it was started with; `stopping`: it was told to end, and why."""
+    """A placement of the workload. `template`: of the spec it was started with. `stopping`: it was told to end, and why; `evicted`: somebody
+    else needs its room, and who."""
 
     id: str
     rank: int
@@ -26,6 +30,11 @@ class Replica:
     since: float
     status: ReplicaChanged | None = None
     stopping: str = ""
+    evicted: str = ""
+
+    @property
+    def leaving(self) -> bool:
+        return bool(self.stopping or self.evicted)
 
     @property
     def running(self) -> bool:
@@ -33,7 +42,7 @@ class Replica:
 
     @property
     def ready(self) -> bool:
-        return self.running and self.status is not None and self.status.ready and not self.stopping
+        return self.running and self.status is not None and self.status.ready and not self.leaving
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +58,7 @@ class Failure:
 
 @dataclass(slots=True)
 class Job:
-    """`key`: tenant/namespace/name. `done`: ranks that have succeeded. `not_before`: no replica starts earlier (back-off).
+    """`key`: job/tenant/namespace/name. `done`: ranks that have succeeded. `not_before`: no replica starts earlier (back-off).
 
     attempt:   counts starts of the whole gang, or (without a gang) of anything again
     losses:    replicas that ended through no fault of theirs: evicted, or lost with their node
@@ -57,10 +66,13 @@ class Job:
     """
 
     key: str
+    tenant: str
     uid: str
     spec: WorkloadSpec
-    generation: int
     created: float
+    generation: int = 0
+    template: str = ""
+    """Of the current spec, as a digest: what a replica was started with is compared with it."""
     replicas: dict[str, Replica] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
     attempt: int = 1
@@ -73,8 +85,11 @@ class Job:
     phase: str = PENDING
     reason: str = ""
     message: str = ""
+    deleting: bool = False
     waiting: float = 0.0
-    checkpoint: float = 0.0
+    safe_until: float = 0.0
+    status_due: float = 0.0
+    status_waits: bool = False
     rendezvous: str = ""
     world: int = 0
     """Replicas that the running attempt was told there are; 0: none runs."""
@@ -88,8 +103,20 @@ class Job:
         """Do its replicas need each other, so that all of them start again when one does?"""
         return self.spec.gang and not self.spec.elastic
 
+    @property
+    def max_unavailable(self) -> int:
+        """Replicas that may be missing while their template is replaced; at least one, or nothing would ever happen."""
+        given = (self.spec.strategy.get("rollingUpdate") or {}).get("maxUnavailable", "25%")
+        share = given if isinstance(given, int) else self.spec.replicas * int(str(given).rstrip("%") or 0) // 100
+        return max(1, share)
+
+    def take(self, spec: WorkloadSpec) -> None:
+        """It is wanted otherwise from now on."""
+        self.spec, self.generation = spec, spec.generation
+        self.template = blake2b(msgspec.json.encode(spec.template, order="deterministic"), digest_size=8).hexdigest()
+
     def live(self) -> list[Replica]:
-        return [replica for replica in self.replicas.values() if not replica.stopping]
+        return [replica for replica in self.replicas.values() if not replica.leaving]
 
     def ranks_wanted(self) -> list[int]:
         """Ranks that nobody has, lowest first."""

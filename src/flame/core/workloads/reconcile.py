@@ -33,6 +33,9 @@ class Decision:
 def reconcile(job: Job, now: float) -> Decision:
     """The next step. Changes only the job's phase, and what it decides is done by whoever asked."""
     decision = Decision()
+    if job.deleting:
+        _stop_all(job, decision, "the workload is deleted")
+        return decision
     if not job.over and job.spec.suspend:
         _stop_all(job, decision, "the workload is suspended")
         job.phase, job.world = SUSPENDED, 0
@@ -49,7 +52,7 @@ def reconcile(job: Job, now: float) -> Decision:
     if not job.replicas:
         job.world = 0
     job.phase = RUNNING if any(replica.running for replica in job.live()) else PENDING
-    leaving = sum(bool(replica.stopping) for replica in job.replicas.values())
+    leaving = any(replica.leaving for replica in job.replicas.values())
     if now < job.not_before:
         decision.hold, decision.wake = True, job.not_before
     elif job.whole and leaving:
@@ -87,7 +90,7 @@ def _failed(job: Job, replica: Replica, reason: str, message: str, now: float, d
     decision.events.append(
         ("ReplicaFailed", f"rank {replica.rank}, attempt {replica.attempt}, on {replica.node}: {reason}: {message}")
     )
-    limit = job.spec.max_retries
+    limit = job.spec.retries
     if job.spec.type != "Inference" and job.failed > limit:
         said = f"failed {job.failed} times, maxRetries is {limit}; last: rank {replica.rank}: {reason}: {message}"
         _finish(job, FAILED, reason if limit == 0 else "RetriesExceeded", said, now)
@@ -147,17 +150,17 @@ def _shrink(job: Job, decision: Decision) -> None:
 
 
 def _outdated(job: Job) -> bool:
-    return any(replica.template != job.spec.template for replica in job.live())
+    return any(replica.template != job.template for replica in job.live())
 
 
 def _replace_outdated(job: Job, decision: Decision) -> None:
     """As many at a time as may be missing; the ones that are not ready first."""
-    old = [replica for replica in job.live() if replica.template != job.spec.template]
+    old = [replica for replica in job.live() if replica.template != job.template]
     if not old:
         return
     missing = job.spec.replicas - len(job.done) - sum(replica.ready for replica in job.live())
     for replica in sorted(old, key=lambda replica: (replica.ready, -replica.rank)):
-        if replica.ready and missing >= job.spec.max_unavailable:
+        if replica.ready and missing >= job.max_unavailable:
             break
         missing += replica.ready
         _stop(replica, decision, "its template has changed")

@@ -1,0 +1,160 @@
+"""What clients ask about objects: write, read, list, watch, delete. Writes are journalled and then acted upon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flame.core.allocator import workloads
+from flame.core.allocator.state import Book
+from flame.core.base.errors import Expired, FlameError, StorageFull
+from flame.core.model import messages as m
+from flame.core.model.reactor import Peer
+from flame.core.objects.kinds import find_kind
+from flame.core.objects.state import Key
+from flame.core.objects.store import Change
+
+MAX_WAIT = 60.0
+"""Seconds a watch waits for news."""
+MAX_PAGE = 1000
+"""Changes in one answer."""
+
+
+@dataclass(slots=True)
+class Watch:
+    """Somebody who waits for changes of one kind. `until`: then it is answered with nothing."""
+
+    peer: Peer
+    request: int
+    ask: m.WatchObjects
+    kind: str
+    until: float
+
+
+def put(book: Book, ask: m.PutObject) -> m.Message:
+    """Raises what `Objects.plan_put` raises, StorageFull."""
+    if book.storage:
+        raise StorageFull(book.storage)
+    change = book.objects.plan_put(ask, book.now, book.new_id("object"), ask.by)
+    if not ask.dry_run:
+        _commit(book, change)
+    stored = change.body
+    return m.ObjectPut(stored, change.change, (*change.warnings, *workloads.warnings(book, change.key, stored)))
+
+
+def delete(book: Book, ask: m.DeleteObject) -> m.Message:
+    if book.storage:
+        raise StorageFull(book.storage)
+    change = book.objects.plan_delete(ask, book.now, ask.by)
+    if not ask.dry_run:
+        _commit(book, change)
+    return m.ObjectPut(change.body, change.change, change.warnings)
+
+
+def _commit(book: Book, change: Change) -> None:
+    for record in change.records:
+        book.persist(record)
+    if change.records:
+        changed(book, change.key)
+
+
+def changed(book: Book, key: Key) -> None:
+    """Something was written by a client: whatever follows from it."""
+    if key.kind == "FlameWorkload":
+        workloads.sync(book, key)
+    else:
+        book.settings_changed = True
+    book.changed()
+
+
+def get(book: Book, ask: m.GetObject) -> m.Message:
+    """Raises NotFound."""
+    kind = find_kind(ask.kind)
+    return m.Object(book.objects.get(kind.name, _tenant(ask.tenant), ask.namespace, ask.name).data)
+
+
+def list_(book: Book, ask: m.ListObjects) -> m.Message:
+    kind = find_kind(ask.kind)
+    page = book.objects.list(kind.name, _tenant(ask.tenant), ask.namespace, ask.labels, ask.fields, ask.limit, ask.after)
+    return m.ObjectList(tuple(item.data for item in page.items), page.version, page.after, page.remaining)
+
+
+def watch(book: Book, peer: Peer, request: int, ask: m.WatchObjects) -> m.Message | None:
+    """What is known already, or None: it is answered later. Raises Expired, NotFound."""
+    kind = find_kind(ask.kind)
+    answer = _news(book, kind.name, ask)
+    if answer.changes or ask.wait <= 0:
+        return answer
+    waiting = Watch(peer, request, ask, kind.name, book.now + min(ask.wait, MAX_WAIT))
+    book.watches.setdefault(kind.name, []).append(waiting)
+    book.wake(waiting.until, "watch", kind.name)
+    return None
+
+
+def _news(book: Book, kind: str, ask: m.WatchObjects) -> m.ObjectChanges:
+    changes, version = book.objects.changes_since(
+        kind, ask.since, _tenant(ask.tenant), ask.namespace, ask.labels, ask.fields, MAX_PAGE
+    )
+    return m.ObjectChanges(changes, version)
+
+
+def tell_watches(book: Book) -> None:
+    """Answer whoever waits for something that has come."""
+    for kind in list(book.objects_changed):
+        waiting = book.watches.pop(kind, None)
+        for watch in waiting or ():
+            if watch.peer not in book.managers:
+                continue
+            try:
+                answer: m.Message = _news(book, kind, watch.ask)
+            except Expired as error:
+                answer = m.Failure(error.code, error.message, error.hint)
+            if isinstance(answer, m.ObjectChanges) and not answer.changes:
+                book.watches.setdefault(kind, []).append(watch)
+            else:
+                book.promise(watch.peer, answer, watch.request)
+    book.objects_changed.clear()
+
+
+def end_watches(book: Book, kind: str) -> None:
+    """The timer of watches: nothing has come."""
+    left = []
+    for watch in book.watches.pop(kind, ()):
+        if watch.until > book.now:
+            left.append(watch)
+        elif watch.peer in book.managers:
+            try:
+                answer: m.Message = _news(book, kind, watch.ask)
+            except FlameError as error:
+                answer = m.Failure(error.code, error.message, error.hint)
+            book.promise(watch.peer, answer, watch.request)
+    if left:
+        book.watches[kind] = left
+
+
+def debug(book: Book, ask: m.DebugObject) -> m.Message:
+    kind = find_kind(ask.kind)
+    key = book.objects.get(kind.name, _tenant(ask.tenant), ask.namespace, ask.name).key
+    return m.Object(workloads.diagnose(book, key))
+
+
+def call(book: Book, peer: Peer, request: int, ask: m.CallReplica) -> m.Message | None:
+    """Pass it on to the agent of the replica; its answer is passed back. Raises NotFound, Unavailable."""
+    return workloads.call(book, peer, request, ask)
+
+
+def _tenant(text: str) -> str:
+    return text or "default"
+
+
+HANDLERS: dict[type[m.Message], Callable[[Book, m.Message], m.Message]] = {
+    m.PutObject: put,  # type: ignore[dict-item]
+    m.DeleteObject: delete,  # type: ignore[dict-item]
+    m.GetObject: get,  # type: ignore[dict-item]
+    m.ListObjects: list_,  # type: ignore[dict-item]
+    m.DebugObject: debug,  # type: ignore[dict-item]
+}
+LATER: dict[type[m.Message], Callable[[Book, Peer, int, m.Message], m.Message | None]] = {
+    m.WatchObjects: watch,  # type: ignore[dict-item]
+    m.CallReplica: call,  # type: ignore[dict-item]
+}
