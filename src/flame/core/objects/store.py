@@ -6,19 +6,17 @@ the records go into its journal.
 
 from __future__ import annotations
 
-import msgspec
+from typing import Any
 
 from flame.core.base.errors import Conflict, InvalidState
 from flame.core.model import messages as m
+from flame.core.objects.bodies import encode
 from flame.core.objects.kinds import find_kind
 from flame.core.objects.kinds.policy import NAMESPACE
 from flame.core.objects.records import AnyRecord, ObjectGone, ObjectKept
 from flame.core.objects.stamps import stamp
 from flame.core.objects.state import BUILT_IN, State, Stored, place
-from flame.core.objects.writing import Admit, Change, Writer, encode
-
-FOREGROUND = "foregroundDeletion"
-"""Finalizer of an object whose deletion waits for the engine to stop what it started."""
+from flame.core.objects.writing import FOREGROUND, Admit, Change, Writer
 
 
 class Objects(State):
@@ -39,10 +37,9 @@ class Objects(State):
         """
         return Writer(self, now, uid, who, self._admit, views).put(request)
 
-    def plan_delete(self, request: m.DeleteObject, now: float, who: str = "") -> Change:
+    def plan_delete(self, request: m.DeleteObject, now: float) -> Change:
         """What the deletion would do. Objects with finalizers, and those whose kind is `foreground`, only begin to go: they get a
-        deletionTimestamp, and `plan_finalized` ends it. Deleting again may shorten the grace. who: as in `plan_put`; a deletion leaves no trace
-        of it.
+        deletionTimestamp, and `plan_finalized` ends it. Deleting again may shorten the grace.
 
         Raises NotFound, Conflict (not that version), InvalidState (a namespace that is built in or not empty).
         """
@@ -80,7 +77,10 @@ class Objects(State):
             return self._gone(old, False)
         if finalizers == list(old.metadata.get("finalizers") or ()):
             return Change(old.key, (), old.data, "unchanged")
-        return self._kept(old, {**old.body, "metadata": {**old.metadata, "finalizers": finalizers}}, False)
+        metadata = {key: value for key, value in old.metadata.items() if key != "finalizers"}
+        if finalizers:
+            metadata["finalizers"] = finalizers
+        return self._kept(old, {**old.body, "metadata": metadata}, False)
 
     def apply(self, change: Change) -> Change:
         """Commit every record of a plan; the plan itself, for a chain of calls."""
@@ -107,10 +107,9 @@ class Objects(State):
         record: AnyRecord = ObjectGone(*old.key, self.version + 1)
         return Change(old.key, () if dry_run else (record,), old.data, "deleted")
 
-    def _kept(self, old: Stored, body: dict[str, object], dry_run: bool) -> Change:
+    def _kept(self, old: Stored, body: dict[str, Any], dry_run: bool) -> Change:
         version = self.version + 1
-        metadata = {**msgspec.convert(body["metadata"], dict[str, object]), "resourceVersion": str(version)}
-        data = encode({**body, "metadata": metadata})
+        data = encode({**body, "metadata": {**body["metadata"], "resourceVersion": str(version)}})
         return Change(old.key, () if dry_run else (ObjectKept(*old.key, data, version),), data, "configured")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from flame.core.base.errors import InvalidArgument
-from flame.core.base.quantity import parse_size
+from flame.core.base.quantity import parse_quantity, parse_size
 from flame.core.objects.paths import join
 from flame.core.objects.problems import Problem
 from flame.core.objects.schema import (
@@ -32,6 +32,14 @@ def _object(doc: str, fields: dict[str, Field], **more: object) -> Object:
     return Object(doc, fields=fields, **more)  # type: ignore[arg-type]
 
 
+def _ordered(value: Body, path: str) -> Iterator[Problem]:
+    limits = value.get("limits") or {}
+    for name, asked in (value.get("requests") or {}).items():
+        limit = limits.get(name)
+        if asked is not None and limit is not None and parse_quantity(asked) > parse_quantity(limit):
+            yield Problem(join(join(path, "requests"), name), f"asks for {asked}, more than its limit of {limit}")
+
+
 def _amounts(doc: str, cpu: str = "", memory: str = "") -> Object:
     """Amounts without defaults: nothing holds unless somebody says so."""
     fields: dict[str, Field] = {
@@ -45,6 +53,7 @@ def _part_resources(limits: tuple[str, str], requests: tuple[str, str]) -> Objec
     return _object(
         "What one of them needs; rendered on Kubernetes.",
         {"limits": _amounts("At most.", *limits), "requests": _amounts("Set aside.", *requests)},
+        checks=(_ordered,),
     )
 
 
@@ -244,6 +253,7 @@ SETTINGS = _object(
                 "limits": _amounts("At most; a container that asks for more is refused."),
                 "requests": _amounts("Set aside."),
             },
+            checks=(_ordered,),
         ),
         "scheduling": _object(
             "Workloads.",

@@ -8,9 +8,10 @@ from typing import Any
 
 import msgspec
 
-from flame.core.base.errors import AlreadyExists, Conflict, InvalidArgument, NotFound, PayloadTooLarge
+from flame.core.base.errors import AlreadyExists, Conflict, InvalidArgument, NotFound
 from flame.core.model import messages as m
 from flame.core.objects import check
+from flame.core.objects.bodies import decode, encode, scale_bytes, scale_of
 from flame.core.objects.kinds import Kind, find_kind
 from flame.core.objects.kinds.configuration import CONFIG_MAP
 from flame.core.objects.kinds.policy import NAMESPACE, PRIORITY_CLASS
@@ -18,15 +19,14 @@ from flame.core.objects.patch import json_patch, merge_patch, three_way, without
 from flame.core.objects.paths import dig
 from flame.core.objects.problems import Problem, invalid
 from flame.core.objects.records import AnyRecord, ObjectGone, ObjectKept
-from flame.core.objects.schema import Body
+from flame.core.objects.schema import Body, kind_of
 from flame.core.objects.stamps import stamp
 from flame.core.objects.state import Key, State, Stored, place
 
-MAX_BODY = 1024 * 1024
-"""Bytes of one object, or of what is sent to change it."""
-MAX_DEPTH = 100
 LAST_APPLIED = "flame.xflops.cn/last-applied"
 KUBECTL_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+FOREGROUND = "foregroundDeletion"
+"""Finalizer of an object whose deletion waits for the engine to stop what it started; only the engine takes it away."""
 _OWNED = (
     "uid",
     "creationTimestamp",
@@ -128,12 +128,14 @@ class Writer:
                 )
         metadata = {name: value for name, value in about.items() if name not in _OWNED and value is not None}
         metadata |= {name: old.metadata[name] for name in ("name", "namespace", *_OWNED) if name in old.metadata}
+        if FOREGROUND in (old.metadata.get("finalizers") or ()) and not self.views:
+            metadata["finalizers"] = [*(f for f in metadata.get("finalizers") or () if f != FOREGROUND), FOREGROUND]
         body = {**body, "metadata": metadata}
         if "status" in kind.subresources and request.subresource != "status":
             body = _with(body, "status", old.body.get("status"))
         self._immutable(kind, old, body)
         if body == old.body:
-            seen = _scale_bytes(old.body) if request.subresource == "scale" else old.data
+            seen = scale_bytes(old.body) if request.subresource == "scale" else old.data
             return Change(old.key, (), seen, "unchanged", tuple(check.warnings(kind, body)))
         if "spec" in kind.schema.fields and body.get("spec") != old.body.get("spec"):
             metadata["generation"] = old.metadata.get("generation", 0) + 1
@@ -155,13 +157,13 @@ class Writer:
         if request.subresource == "status":
             about = {**old.metadata, "resourceVersion": (wanted.get("metadata") or {}).get("resourceVersion")}
             return _with({**old.body, "metadata": about}, "status", wanted.get("status"))
-        return wanted
+        return dict(wanted)
 
     # -- checks -------------------------------------------------------------------------------------------------------
 
     def _whole(self, kind: Kind, sent: Any) -> dict[str, Any]:
         if not isinstance(sent, dict):
-            raise InvalidArgument(f"a {kind.name} is a mapping, found {check_kind(sent)}")
+            raise InvalidArgument(f"a {kind.name} is a mapping, found {kind_of(sent)}")
         body: dict[str, Any] = without_nulls(check.named(sent))
         if check.kind_of_body(body) is not kind:
             raise InvalidArgument(f"the request is about a {kind.name}, its body is a {body['kind']}")
@@ -257,7 +259,7 @@ class Writer:
         data = encode({**body, "metadata": metadata})
         ends = bool(metadata.get("deletionTimestamp")) and not metadata.get("finalizers")
         record: AnyRecord = ObjectGone(*key, version) if ends else ObjectKept(*key, data, version)
-        seen = _scale_bytes({**body, "metadata": metadata}) if request.subresource == "scale" else data
+        seen = scale_bytes({**body, "metadata": metadata}) if request.subresource == "scale" else data
         return Change(
             key,
             () if request.dry_run else (record,),
@@ -307,32 +309,11 @@ def _clean(body: Body) -> dict[str, Any]:
     return {**{key: value for key, value in body.items() if key != "status"}, "metadata": metadata}
 
 
-def _applied(annotations: Any, note: str, sent: Body) -> dict[str, Any]:
+def _applied(annotations: Any, note: str, sent: Body) -> Any:
     if annotations is not None and not isinstance(annotations, Mapping):
-        return annotations  # type: ignore[unreachable]  # of the wrong type: validation says so
+        return annotations  # of the wrong type: validation says so
     text = msgspec.json.encode(_clean(sent), order="deterministic").decode()
     return {**(annotations or {}), note: text}
-
-
-# -- scale -------------------------------------------------------------------------------------------------------------
-
-
-def scale_of(body: Body) -> dict[str, Any]:
-    """The object as autoscaling/v1 Scale sees it."""
-    about, status = body["metadata"], body.get("status") or {}
-    named = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-    replicas = (body.get("spec") or {}).get("replicas")
-    return {
-        "apiVersion": "autoscaling/v1",
-        "kind": "Scale",
-        "metadata": {name: about[name] for name in named if name in about},
-        "spec": {"replicas": 1 if replicas is None else replicas},
-        "status": {"replicas": status.get("replicas", 0), "selector": status.get("selector", "")},
-    }
-
-
-def _scale_bytes(body: Body) -> bytes:
-    return encode(scale_of(body))
 
 
 def _scaled(old: Stored, mode: str, sent: Any) -> dict[str, Any]:
@@ -344,55 +325,13 @@ def _scaled(old: Stored, mode: str, sent: Any) -> dict[str, Any]:
         wanted = sent
     replicas = dig(wanted, "spec.replicas")
     if isinstance(replicas, bool) or not isinstance(replicas, int):
-        raise invalid(
-            [Problem("spec.replicas", f"must be a whole number, found {check_kind(replicas)}")], _shown(old.key)
-        )
+        raise invalid([Problem("spec.replicas", f"must be a whole number, found {kind_of(replicas)}")], _shown(old.key))
     version = dig(wanted, "metadata.resourceVersion")
     metadata = {**old.metadata, "resourceVersion": version}
     return {**old.body, "metadata": metadata, "spec": {**old.spec, "replicas": replicas}}
 
 
 # -- small things ------------------------------------------------------------------------------------------------------
-
-
-def decode(data: bytes) -> Any:
-    """The value of a body. Raises InvalidArgument when it is not JSON or too deep, PayloadTooLarge."""
-    if len(data) > MAX_BODY:
-        raise PayloadTooLarge(f"a body of {len(data):,} bytes", hint=f"at most {MAX_BODY:,}")
-    try:
-        value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidArgument(f"the body is not JSON: {error}") from None
-    except RecursionError:
-        raise InvalidArgument(f"the body is deeper than {MAX_DEPTH} levels") from None
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [
-            item
-            for holder in level
-            if isinstance(holder, dict | list)
-            for item in (holder.values() if isinstance(holder, dict) else holder)
-        ]
-        if not level:
-            return value
-    raise InvalidArgument(f"the body is deeper than {MAX_DEPTH} levels")
-
-
-def encode(body: Body) -> bytes:
-    """Raises InvalidArgument for what JSON cannot hold, PayloadTooLarge for an object beyond MAX_BODY."""
-    try:
-        data = msgspec.json.encode(body)
-    except (OverflowError, UnicodeEncodeError, ValueError) as error:
-        raise InvalidArgument(f"the object cannot be kept: {error}") from None
-    if len(data) > MAX_BODY:
-        raise PayloadTooLarge(f"an object of {len(data):,} bytes", hint=f"at most {MAX_BODY:,}")
-    return data
-
-
-def check_kind(value: Any) -> str:
-    from flame.core.objects.schema import kind_of
-
-    return kind_of(value)
 
 
 def _shown(key: Key) -> str:
