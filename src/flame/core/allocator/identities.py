@@ -15,7 +15,7 @@ from flame.core.allocator.state import Book
 from flame.core.base.errors import InvalidState, NotFound, StorageFull
 from flame.core.base.ids import shown
 from flame.core.model import messages as m
-from flame.core.model.access import DEFAULT, JOIN, digest
+from flame.core.model.access import DEFAULT, JOIN, USER, digest
 from flame.core.model.reactor import Peer
 
 JOIN_TTL = 3600.0
@@ -136,3 +136,33 @@ def set_node(book: Book, msg: m.SetNode) -> m.Message:
 def weights(book: Book) -> dict[str, int]:
     """Of tenants, for the scheduler."""
     return {DEFAULT: 1} | {name: info.weight for name, info in book.tenants.items()}
+
+
+def workload_token(book: Book, key: str, tenant: str) -> str:
+    """With which the replicas of a workload open sessions, as a user of its tenant. It ends with the workload."""
+    known = book.job_tokens.get(key)
+    if known is not None:
+        return known
+    token = book.job_tokens[key] = book.new_token()
+    book.persist(
+        TokenKept(
+            m.TokenInfo(
+                book.new_id("token"), f"{WORKLOAD_TOKEN}{key}", USER, tenant, book.now, None, digest(token), "flame"
+            )
+        )
+    )
+    _tell_all(book)
+    return token
+
+
+def drop_workload_tokens(book: Book, key: str) -> None:
+    book.job_tokens.pop(key, None)
+    mine = [id for id, info in book.tokens.items() if info.name == f"{WORKLOAD_TOKEN}{key}"]
+    for id in mine:
+        book.persist(TokenRevoked(id))
+    if mine:
+        _tell_all(book)
+
+
+WORKLOAD_TOKEN = "workload "
+"""How the names of such tokens begin."""

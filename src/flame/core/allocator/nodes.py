@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from flame.core.allocator import shown
 from flame.core.allocator.placements import adopt, end, stop
 from flame.core.allocator.records import NodeReleased, NodeSeen
 from flame.core.allocator.state import Book, Node
+from flame.core.base import ids
 from flame.core.base.errors import PermissionDenied
-from flame.core.base.ids import shown
 from flame.core.model.messages import Heartbeat, NodeInfo, RegisterNode, ReleaseNode
 from flame.core.model.reactor import Close, Peer
 from flame.core.model.resources import Gpu, interned, occupy
@@ -19,7 +20,7 @@ def register(book: Book, peer: Peer, message: RegisterNode) -> None:
     """A node comes, or comes again: on a new connection what it runs is what it says it runs."""
     who = book.who.get(peer)
     if who is not None and who.name != message.name:
-        raise PermissionDenied(f"the certificate is of node {who.name}; it may not register {shown(message.name)}")
+        raise PermissionDenied(f"the certificate is of node {who.name}; it may not register {ids.shown(message.name)}")
     node = book.nodes.get(message.name)
     if node is not None and node.peer is not None and node.peer > peer:
         return  # an earlier connection of the agent, read late
@@ -39,8 +40,17 @@ def register(book: Book, peer: Peer, message: RegisterNode) -> None:
         driver=message.driver,
         shim=message.shim,
         grace=message.grace,
+        address=message.address,
+        taints=message.taints,
+        images=message.images,
+        runtimes=message.runtimes,
+        max_workloads=message.max_workloads,
     )
-    node.devices = tuple(Gpu(device.uuid, device.model, device.memory) for device in message.devices)
+    sharers = book.view.gpu_max_sharers if book.view.gpu_sharing else 1
+    node.devices = tuple(
+        Gpu(device.uuid, device.model, device.memory, max_sharers=device.max_sharers or sharers)
+        for device in message.devices
+    )
     for placement in node.placements.values():
         occupy(node.devices, placement.devices)
     was = node.state
@@ -57,6 +67,7 @@ def register(book: Book, peer: Peer, message: RegisterNode) -> None:
         if placed.id not in book.placements:
             adopt(book, placed, node)
     node.overdraw()
+    node.shown_beat = book.now
     remember(book, node)
     if was != NodeState.READY:
         book.note(f"node/{message.name}", "NodeReady", READY_CODE, f"node {message.name} is ready")
@@ -73,6 +84,9 @@ def beat(book: Book, peer: Peer, message: Heartbeat) -> None:
     if node.peer != peer:
         return
     node.last_beat = book.now
+    if book.now - node.shown_beat >= shown.HEARTBEAT_SHOWN:
+        node.shown_beat = book.now
+        shown.node(book, node)
     if node.state == NodeState.UNKNOWN:
         node.step("beat")
         remember(book, node)
@@ -152,12 +166,14 @@ def release(book: Book, peer: Peer, message: ReleaseNode) -> None:
         end(book, placement, "node released")
     del book.nodes[message.node]
     book.persist(NodeReleased(message.node))
+    shown.no_node(book, message.node)
     book.changed()
     book.viewed()
 
 
 def remember(book: Book, node: Node) -> None:
-    """Make the node's state durable, unless it is already."""
+    """Make the node's state durable, unless it is already; and show it."""
+    shown.node(book, node)
     info = info_of(book, node, 0.0)
     if book.known.get(info.name) != info:
         book.persist(NodeSeen(info))
@@ -176,4 +192,7 @@ def info_of(book: Book, node: Node, last_beat: float) -> NodeInfo:
         last_heartbeat=last_beat,
         labels=info.labels,
         driver=info.driver,
+        address=info.address,
+        devices=info.devices,
+        taints=info.taints,
     )

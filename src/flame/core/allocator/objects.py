@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from flame.core.allocator import workloads
+from flame.core.allocator.holdings import Watch
 from flame.core.allocator.state import Book
 from flame.core.base.errors import Expired, FlameError, StorageFull
 from flame.core.model import messages as m
@@ -18,17 +18,6 @@ MAX_WAIT = 60.0
 """Seconds a watch waits for news."""
 MAX_PAGE = 1000
 """Changes in one answer."""
-
-
-@dataclass(slots=True)
-class Watch:
-    """Somebody who waits for changes of one kind. `until`: then it is answered with nothing."""
-
-    peer: Peer
-    request: int
-    ask: m.WatchObjects
-    kind: str
-    until: float
 
 
 def put(book: Book, ask: m.PutObject) -> m.Message:
@@ -45,7 +34,7 @@ def put(book: Book, ask: m.PutObject) -> m.Message:
 def delete(book: Book, ask: m.DeleteObject) -> m.Message:
     if book.storage:
         raise StorageFull(book.storage)
-    change = book.objects.plan_delete(ask, book.now, ask.by)
+    change = book.objects.plan_delete(ask, book.now)
     if not ask.dry_run:
         _commit(book, change)
     return m.ObjectPut(change.body, change.change, change.warnings)
@@ -75,7 +64,9 @@ def get(book: Book, ask: m.GetObject) -> m.Message:
 
 def list_(book: Book, ask: m.ListObjects) -> m.Message:
     kind = find_kind(ask.kind)
-    page = book.objects.list(kind.name, _tenant(ask.tenant), ask.namespace, ask.labels, ask.fields, ask.limit, ask.after)
+    page = book.objects.list(
+        kind.name, _tenant(ask.tenant), ask.namespace, ask.labels, ask.fields, ask.limit, ask.after
+    )
     return m.ObjectList(tuple(item.data for item in page.items), page.version, page.after, page.remaining)
 
 

@@ -77,6 +77,9 @@ def enter(book: Book, placement: Placement, node: Node) -> None:
 
 def adopt(book: Book, placed: Placed, node: Node) -> None:
     """An agent runs this already. Kept while its session has a demand or may still get one; stopped when it was given up."""
+    if placed.owner:
+        _adopt_replica(book, placed, node)
+        return
     demand = book.demands.get(placed.session)
     if placed.id not in book.gone and demand is not None and is_full(demand):
         replaced(book, placed.id, placed.session)
@@ -107,6 +110,18 @@ def adopt(book: Book, placed: Placed, node: Node) -> None:
         until = book.now + book.settings.adopt_grace
         book.orphans.setdefault(placed.session, until)
         book.wake(until, "orphan", placed.session)
+
+
+def _adopt_replica(book: Book, placed: Placed, node: Node) -> None:
+    """The same of a workload: kept while that wants this rank from this attempt."""
+    placement = Placement(
+        id=placed.id, session=placed.owner, app=placed.owner, node=node.info.name, resources=interned(placed.resources),
+        since=book.now, devices=dict(placed.devices), state=PlacementState.RUNNING, pid=placed.pid, rank=placed.rank,
+    )  # fmt: skip
+    placement.zombie = placed.id in book.gone or not book.keeper.take_up(placed, placement)
+    enter(book, placement, node)
+    if placement.zombie:
+        stop(book, placement, 0.0, "no workload wants it any more")
 
 
 def is_full(demand: Demand) -> bool:
@@ -144,8 +159,11 @@ def started(book: Book, id: str, pid: int) -> None:
 
 
 def drain(book: Book, placement: Placement, reason: str) -> None:
-    """Ask the manager to let it leave at the next task boundary."""
+    """Ask the manager to let it leave at the next task boundary; a replica is evicted."""
     if placement.state == PlacementState.DRAINING:
+        return
+    if placement.rank is not None:
+        book.keeper.evict(placement, reason)
         return
     placement.step("drain")
     book.say(book.manager_of(placement), DrainExecutor(placement.id, reason))
@@ -188,7 +206,7 @@ def exited(book: Book, message: PlacementExited) -> None:
         _exited_before(book, message)
         return
     why = message.reason or _ending(message)
-    if why and not placement.zombie and placement.state != PlacementState.DRAINING:
+    if why and placement.rank is None and not placement.zombie and placement.state != PlacementState.DRAINING:
         book.note(f"session/{placement.session}", "ExecutorExited", EXIT_CODE, f"on node {placement.node}: {why}")
     end(book, placement, why or "left", message)
 
@@ -220,7 +238,11 @@ def end(book: Book, placement: Placement, reason: str, exit: PlacementExited | N
     book.app_counts[placement.app] -= 1
     if not book.app_counts[placement.app]:
         del book.app_counts[placement.app]
-    if not placement.zombie:
+    if placement.rank is not None:
+        if not placement.zombie:
+            book.keeper.gone(placement, reason, exit)
+        remember(book, PlacementGone(placement.id, placement.session, reason))
+    elif not placement.zombie:
         gone = PlacementGone(placement.id, placement.session, reason)
         if exit is not None:
             gone = PlacementGone(

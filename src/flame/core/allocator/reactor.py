@@ -14,15 +14,17 @@ from collections.abc import Callable
 from heapq import heappop
 from typing import Any
 
-from flame.core.allocator import identities, managers, nodes, placements
+from flame.core.allocator import identities, managers, nodes, objects, placements, policy, shown, workloads
 from flame.core.allocator.check import check
 from flame.core.allocator.cycle import schedule
+from flame.core.allocator.holdings import no_parse
 from flame.core.allocator.records import EventNoted, NodeCordoned, NodeSeen, Record, TenantKept, TokenKept
 from flame.core.allocator.settings import AllocatorSettings
 from flame.core.allocator.state import Book, Manager
 from flame.core.allocator.views import tell
 from flame.core.base.errors import FlameError, Unimplemented
 from flame.core.model.messages import (
+    AgentAnswered,
     CreateToken,
     DemandChanged,
     DemandGone,
@@ -40,11 +42,15 @@ from flame.core.model.messages import (
     RedeemToken,
     RegisterNode,
     ReleaseNode,
+    ReplicaChanged,
     RevokeToken,
     SetNode,
     SetTenant,
 )
 from flame.core.model.reactor import Close, Effect, Event, Joined, Lost, Peer, Received, Recorded
+from flame.core.objects.kinds import KINDS
+from flame.core.objects.records import ObjectKept, ObjectsSeen
+from flame.core.objects.settings import Parse
 from flame.core.scheduler.hooks import Policy
 from flame.core.scheduler.plugins import make_policy
 
@@ -54,6 +60,8 @@ AGENT: dict[type[Message], Callable[[Book, Peer, Message], None]] = {
     ReleaseNode: nodes.release,  # type: ignore[dict-item]
     PlacementStarted: lambda book, peer, m: placements.started(book, m.id, m.pid),  # type: ignore[attr-defined]
     PlacementExited: lambda book, peer, m: placements.exited(book, m),  # type: ignore[arg-type]
+    ReplicaChanged: lambda book, peer, m: workloads.replica_changed(book, m),  # type: ignore[arg-type]
+    AgentAnswered: lambda book, peer, m: workloads.answered(book, m),  # type: ignore[arg-type]
 }
 MANAGER: dict[type[Message], Callable[[Book, Peer, Message], None]] = {
     ManagerJoined: managers.joined,  # type: ignore[dict-item]
@@ -70,7 +78,10 @@ RELAYED: dict[type[Message], Callable[[Book, Any], Message]] = {
     SetTenant: identities.set_tenant,
     DropTenant: identities.drop_tenant,
     SetNode: identities.set_node,
+    **objects.HANDLERS,
 }
+KEPT = tuple(name for name, kind in KINDS.items() if kind.writable)
+"""Kinds that are journalled; the others only show what is known."""
 TIMERS: dict[str, Callable[[Book, str], None]] = {
     "beat": nodes.check_beat,
     "expected": managers.not_found,
@@ -79,6 +90,9 @@ TIMERS: dict[str, Callable[[Book, str], None]] = {
     "manager": managers.give_up,
     "rejoin": nodes.not_back,
     "token": identities.expired,
+    "watch": objects.end_watches,
+    "job": workloads.job_due,
+    "status": workloads.status_due,
     "recheck": lambda book, key: book.changed(),
 }
 
@@ -95,9 +109,12 @@ class Allocator:
         new_token: Callable[[], str],
         settings: AllocatorSettings | None = None,
         policy: Policy | None = None,
+        parse: Parse = no_parse,
     ) -> None:
         self.settings = settings or AllocatorSettings()
-        self.book = Book(new_id, new_token, self.settings, policy or make_policy(self.settings.scheduling))
+        self.book = Book(new_id, new_token, self.settings, policy or make_policy(self.settings.scheduling), parse)
+        self.book.keeper = workloads.JobKeeper(self.book)
+        self.book.noted = self._noted
         self.cycle_cost = 0.0
         self.cycles = 0
         self._cycle_due = 0.0
@@ -110,6 +127,13 @@ class Allocator:
         for token in self.book.tokens.values():
             if token.expires is not None:
                 self.book.wake(token.expires, "token", token.id)
+        policy.refresh(self.book)
+        workloads.sync_all(self.book)
+        for about, ring in self.book.events.items():
+            for event in ring:
+                shown.event(self.book, about, event)
+        workloads.tend_all(self.book)
+        self.book.out.clear()  # nobody is there yet to hear it
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Apply one event. Never blocks, never raises for what peers send, never reads a clock."""
@@ -150,6 +174,8 @@ class Allocator:
         kept += [NodeCordoned(name, True) for name in book.cordoned]
         kept += [TenantKept(tenant) for tenant in book.tenants.values()]
         kept += [TokenKept(token) for token in book.tokens.values()]
+        kept += [ObjectKept(*item.key, item.data, item.version) for kind in KEPT for item in book.objects.each(kind)]
+        kept.append(ObjectsSeen(book.objects.version))
         for about, ring in book.events.items():
             kept += [EventNoted(about, e.reason, e.code, e.message, e.at, e.count, e.last) for e in ring]
         return kept
@@ -157,6 +183,11 @@ class Allocator:
     def events(self, about: str) -> tuple[EventInfo, ...]:
         """What is remembered about an object such as `node/n1`, oldest first."""
         return tuple(self.book.events.get(about, ()))
+
+    def _noted(self, about: str, event: EventInfo, dropped: EventInfo | None) -> None:
+        if dropped is not None:
+            shown.no_event(self.book, about, dropped)
+        shown.event(self.book, about, event)
 
     def _join(self, event: Joined) -> None:
         role, who = event.hello.role, event.identity
@@ -177,6 +208,7 @@ class Allocator:
         role = self.book.roles.pop(peer, "")
         self.book.who.pop(peer, None)
         if role == "agent":
+            workloads.unanswered(self.book, peer)
             nodes.agent_lost(self.book, peer)
         elif role == "manager":
             managers.lost(self.book, peer)
@@ -190,6 +222,11 @@ class Allocator:
         answer: Message = Done()
         relayed = RELAYED.get(type(message)) if role == "manager" else None
         try:
+            if role == "manager" and type(message) in objects.LATER:
+                now = objects.LATER[type(message)](book, event.peer, event.request, message)
+                if now is not None:
+                    book.promise(event.peer, now, event.request)
+                return
             if relayed is not None:
                 book.promise(event.peer, relayed(book, message), event.request)
                 return
@@ -210,6 +247,10 @@ class Allocator:
         while book.timers and book.timers[0][0] <= book.now:
             _, _, what, key = heappop(book.timers)
             TIMERS[what](book, key)
+        if book.settings_changed:
+            policy.refresh(book)
+            workloads.sync_all(book)
+        workloads.tend_all(book)
         # While a manager knows placements that no agent has registered yet, a plan could exceed its limits.
         if book.dirty and book.now >= self._cycle_due and not book.expected:
             book.dirty = False
@@ -220,6 +261,9 @@ class Allocator:
             if plan.recheck is not None and (self._recheck is None or not book.now < self._recheck <= plan.recheck):
                 self._recheck = plan.recheck
                 book.wake(plan.recheck, "recheck")
+            workloads.tend_all(book)
+        if book.objects_changed:
+            objects.tell_watches(book)
         if (book.view_changed or book.reasons_changed) and book.managers and book.now >= self._tell_due:
             tell(book)
             self._tell_due = book.now + self.settings.tell_pause

@@ -6,14 +6,12 @@ from typing import TypeAlias
 
 import msgspec
 
-from flame.core.model.messages import Message, NodeInfo, TenantInfo, TokenInfo
+from flame.core.model.messages import NodeInfo, TenantInfo, TokenInfo
+from flame.core.objects.records import ObjectGone, ObjectKept, ObjectsSeen
+from flame.core.objects.records import Record as Record
 
 VERSION = 1
 """Written beside every row; a store refuses rows of a version it does not know."""
-
-
-class Record(Message, frozen=True, gc=False, array_like=True):
-    """Base of the records. Fields are only ever appended, with defaults."""
 
 
 class NodeSeen(Record, frozen=True, tag=1):
@@ -68,7 +66,17 @@ class NodeCordoned(Record, frozen=True, tag=8):
 
 
 AnyRecord: TypeAlias = (
-    NodeSeen | NodeReleased | EventNoted | TenantKept | TenantDropped | TokenKept | TokenRevoked | NodeCordoned
+    ObjectKept
+    | ObjectGone
+    | ObjectsSeen
+    | NodeSeen
+    | NodeReleased
+    | EventNoted
+    | TenantKept
+    | TenantDropped
+    | TokenKept
+    | TokenRevoked
+    | NodeCordoned
 )
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flame.core.allocator.identities import workload_token
 from flame.core.allocator.state import Book, Node, Placement
 from flame.core.model import messages as m
 from flame.core.model.resources import WHOLE_GPU
@@ -22,7 +23,7 @@ def order(book: Book, job: Job, placement: Placement, node: Node) -> m.StartRepl
         workload_id=job.uid,
         name=f"{spec.name}-{placement.rank}",
         namespace=spec.namespace,
-        rank=placement.rank,
+        rank=placement.rank or 0,
         world_size=spec.replicas,
         attempt=job.attempt,
         containers=spec.containers,
@@ -45,7 +46,7 @@ def order(book: Book, job: Job, placement: Placement, node: Node) -> m.StartRepl
         devices=placement.devices,
         gpu_memory=shared_memory(book, node, placement),
         endpoint=next((manager.address for manager in book.managers.values() if manager.joined), ""),
-        token=book.job_token(job.key, job.tenant),
+        token=workload_token(book, job.key, job.tenant),
     )
 
 

@@ -101,7 +101,8 @@ def _container(container: m.ContainerSpec) -> dict[str, Any]:
         found["args"] = list(container.args)
     if container.ports:
         found["ports"] = [
-            {"containerPort": p.port, "protocol": p.protocol} | ({"name": p.name} if p.name else {}) for p in container.ports
+            {"containerPort": p.port, "protocol": p.protocol} | ({"name": p.name} if p.name else {})
+            for p in container.ports
         ]
     found["resources"] = {"requests": amounts(container.requests), "limits": amounts(container.limits)}
     return found
@@ -177,7 +178,9 @@ def no_pods(book: Book, job: Job) -> None:
 
 def placement_of(book: Book, tenant: str, namespace: str, name: str) -> Placement | None:
     """The placement that a pod shows; a workload's name is its rank 0."""
-    found = book.objects.find("Pod", tenant, namespace, name) or book.objects.find("Pod", tenant, namespace, f"{name}-0")
+    found = book.objects.find("Pod", tenant, namespace, name) or book.objects.find(
+        "Pod", tenant, namespace, f"{name}-0"
+    )
     return book.placements.get(found.metadata["uid"]) if found is not None else None
 
 
@@ -209,16 +212,27 @@ def node(book: Book, node: Node) -> None:
         "conditions": conditions,
         "addresses": [{"type": "InternalIP", "address": info.address}, {"type": "Hostname", "address": info.name}],
         "nodeInfo": {"architecture": info.arch, "operatingSystem": info.os},
-        "devices": [{"uuid": d.uuid, "model": d.model, "memory": d.memory, "used": d.used, "sharers": d.sharers} for d in node.devices],
+        "devices": [
+            {"uuid": d.uuid, "model": d.model, "memory": d.memory, "used": d.used, "sharers": d.sharers}
+            for d in node.devices
+        ],
     }
     metadata = {"labels": labels}
-    show(book, "Node", "default", "", info.name, {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec, "status": status})
+    show(
+        book,
+        "Node",
+        "default",
+        "",
+        info.name,
+        {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec, "status": status},
+    )
     replicas = sum(placement.rank is not None for placement in node.placements.values())
     agent = {
         "apiVersion": f"{GROUP}/v1alpha1",
         "kind": "FlameAgent",
         "metadata": metadata,
-        "spec": {"nodeName": info.name, **spec} | ({"maxConcurrentWorkloads": info.max_workloads} if info.max_workloads else {}),
+        "spec": {"nodeName": info.name, **spec}
+        | ({"maxConcurrentWorkloads": info.max_workloads} if info.max_workloads else {}),
         "status": {
             **{key: status[key] for key in ("phase", "capacity", "allocatable", "conditions")},
             "allocated": amounts(node.used),
@@ -269,7 +283,12 @@ def event(book: Book, about: str, info: m.EventInfo) -> None:
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"creationTimestamp": stamp(info.at)},
-        "involvedObject": {"kind": kind, "namespace": namespace if kind != "Node" else "", "name": name, "apiVersion": api}
+        "involvedObject": {
+            "kind": kind,
+            "namespace": namespace if kind != "Node" else "",
+            "name": name,
+            "apiVersion": api,
+        }
         | ({"uid": subject.metadata["uid"]} if subject is not None else {}),
         "reason": info.reason,
         "message": info.message,

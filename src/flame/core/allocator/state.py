@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from flame.core.allocator.holdings import Holdings, no_parse
 from flame.core.allocator.records import (
     EventNoted,
     NodeCordoned,
@@ -34,7 +35,10 @@ from flame.core.model.messages import (
 from flame.core.model.reactor import COMMITTED, NOW, Effect, Peer, Persist, Send
 from flame.core.model.resources import Gpu, add, sub
 from flame.core.model.states import ExecutorState, NodeState, PlacementState
+from flame.core.objects.records import ObjectGone, ObjectKept, ObjectsSeen
+from flame.core.objects.settings import Parse
 from flame.core.scheduler.hooks import Policy
+from flame.core.workloads.job import Job
 
 
 @dataclass(slots=True)
@@ -59,6 +63,8 @@ class Placement:
     lent: bool = False
     known_by: Peer | None = None
     """The connection of the manager that was told of it, or named it when it came back."""
+    rank: int | None = None
+    """Of a replica of a workload; None: an executor of a session."""
     zombie: bool = False
     """Everybody was told that it is gone, but its process still runs: it is being stopped and nobody hears of it again."""
 
@@ -81,6 +87,8 @@ class Node:
     devices: tuple[Gpu, ...] = ()
     placements: dict[str, Placement] = field(default_factory=dict)
     used: Mapping[str, int] = field(default_factory=dict)
+    shown_beat: float = 0.0
+    """The heartbeat that is shown: not every one is."""
     lost_at: float = 0.0
     """When the connection of its agent broke, while `peer` is None."""
     overdraft: Mapping[str, int] = field(default_factory=dict)
@@ -130,6 +138,8 @@ class Demand:
     accrued_at: float = 0.0
     active: bool = False
     tally: Tally = field(default_factory=Tally)
+    job: Job | None = None
+    """The workload that wants it; None: a session does."""
 
     def accrue(self, now: float) -> None:
         """Book the slot time since the last time, here and with the tenant; call before the number of placements changes."""
@@ -148,7 +158,7 @@ class Manager:
     shard: int = 0
 
 
-class Book:
+class Book(Holdings):
     """All of it, and the small verbs every part of the allocator uses."""
 
     def __init__(
@@ -157,7 +167,9 @@ class Book:
         new_token: Callable[[], str],
         settings: AllocatorSettings,
         policy: Policy,
+        parse: Parse = no_parse,
     ) -> None:
+        super().__init__(parse)
         self.new_id, self.new_token, self.settings, self.policy = new_id, new_token, settings, policy
         self.now = 0.0
         self.out: list[Effect] = []
@@ -188,6 +200,8 @@ class Book:
         self.dirty = False
         self.view_changed = False
         self.reasons_changed: dict[str, None] = {}
+        self.noted: Callable[[str, EventInfo, EventInfo | None], None] = lambda about, event, dropped: None
+        """Called for every event: what it is about, what it is now, and which older one was forgotten for it."""
 
     def tally(self, tenant: str) -> Tally:
         found = self.tallies.get(tenant)
@@ -226,7 +240,9 @@ class Book:
 
     def apply(self, record: Record) -> None:
         """The only place where durable state changes, live and at recovery alike."""
-        if isinstance(record, NodeSeen):
+        if isinstance(record, ObjectKept | ObjectGone | ObjectsSeen):
+            self.commit(record)
+        elif isinstance(record, NodeSeen):
             self.known[record.node.name] = record.node
         elif isinstance(record, NodeReleased):
             self.known.pop(record.name, None)
@@ -255,12 +271,15 @@ class Book:
     def _note(self, record: EventNoted) -> None:
         ring = self.events.setdefault(record.object, deque(maxlen=self.settings.max_events))
         last = ring[-1] if ring else None
+        dropped = ring[0] if len(ring) == ring.maxlen else None
         if last is not None and (last.reason, last.message) == (record.reason, record.message):
             count = last.count + record.count
             ring[-1] = EventInfo(last.code, last.message, last.at, last.reason, count, record.last or record.at)
+            dropped = None
         else:
             last_at = record.last or record.at
             ring.append(EventInfo(record.code, record.message, record.at, record.reason, record.count, last_at))
+        self.noted(record.object, ring[-1], dropped)
         while len(self.events) > self.settings.max_objects:
             del self.events[next(iter(self.events))]
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from flame.core.allocator import shown
+from flame.core.allocator.identities import drop_workload_tokens
 from flame.core.allocator.placements import enter, stop
 from flame.core.allocator.replicas import order
 from flame.core.allocator.state import Book, Demand, Node, Placement
@@ -17,6 +18,8 @@ from flame.core.model.messages import AppSpec, DemandChanged
 from flame.core.model.reactor import Peer
 from flame.core.model.resources import interned
 from flame.core.model.states import PlacementState
+from flame.core.objects.check import ignored_fields
+from flame.core.objects.kinds.workload import WORKLOAD
 from flame.core.objects.records import ObjectKept
 from flame.core.objects.stamps import seconds
 from flame.core.objects.state import Key, Stored
@@ -68,7 +71,10 @@ def sync(book: Book, key: Key) -> None:
 
 def configs(book: Book, stored: Stored) -> dict[str, Mapping[str, Any]]:
     """The ConfigMaps that its template names, as far as they are there."""
-    found = {name: book.objects.find("ConfigMap", stored.key.tenant, stored.key.namespace, name) for name in config_names(stored.body)}
+    found = {
+        name: book.objects.find("ConfigMap", stored.key.tenant, stored.key.namespace, name)
+        for name in config_names(stored.body)
+    }
     return {name: config.body for name, config in found.items() if config is not None}
 
 
@@ -165,7 +171,10 @@ def missing_claims(book: Book, job: Job) -> list[str]:
 def waiting_for(book: Book, job: Job) -> tuple[str, str] | None:
     """Why not everything is placed, in one word and for people."""
     if claims := missing_claims(book, job):
-        return "ClaimNotFound", f"there is no PersistentVolumeClaim {', '.join(claims)} in namespace {job.spec.namespace}"
+        return (
+            "ClaimNotFound",
+            f"there is no PersistentVolumeClaim {', '.join(claims)} in namespace {job.spec.namespace}",
+        )
     if job.spec.missing:
         return "ConfigNotFound", f"not found in namespace {job.spec.namespace}: {', '.join(job.spec.missing)}"
     if book.now < job.not_before:
@@ -181,7 +190,7 @@ def write_status(book: Book, job: Job) -> None:
     stored = stored_of(book, job)
     if stored is None:
         return
-    status = status_of(job, stored.status, waiting_for(book, job), book.now, ignored_fields(stored.body))
+    status = status_of(job, stored.status, waiting_for(book, job), book.now, ignored_fields(WORKLOAD, stored.body))
     if status == stored.status:
         return
     if status["phase"] == stored.status.get("phase") and book.now < job.status_due:
@@ -224,9 +233,8 @@ def _drop(book: Book, job: Job) -> None:
     for placement in list(demand.placements.values()) if demand is not None else ():
         stop(book, placement, job.spec.grace, "the workload is gone")
         shown.no_pod(book, job, placement)
-    token = book.job_tokens.pop(job.key, "")
-    if token:
-        book.revoke(token)
+    shown.no_pods(book, job)
+    drop_workload_tokens(book, job.key)
     book.changed()
 
 
@@ -257,14 +265,13 @@ def begin(book: Book, demand: Demand, job: Job, node: Node, devices: dict[str, i
     return placement
 
 
-def adopt(book: Book, placed: m.Placed, placement: Placement) -> bool:
+def take_up(book: Book, placed: m.Placed, placement: Placement) -> bool:
     """An agent that came (back) runs this replica. False: nobody wants it."""
     job = book.jobs.get(placed.owner)
     if job is None or job.over or job.deleting or (job.whole and placed.attempt != job.attempt):
         return False
     if placed.rank not in job.ranks_wanted():
         return False
-    placement.rank = placed.rank
     job.replicas[placed.id] = Replica(
         placed.id, placed.rank, placement.node, placed.attempt, job.template, book.now, placed.replica
     )
@@ -289,7 +296,9 @@ def replica_changed(book: Book, message: m.ReplicaChanged) -> None:
     if message.phase == "Running" and not job.started:
         job.started = message.started or book.now
     if was != message.phase or message.reason:
-        text = f"rank {replica.rank}: {message.reason or message.phase}" + (f": {message.message}" if message.message else "")
+        text = f"rank {replica.rank}: {message.reason or message.phase}" + (
+            f": {message.message}" if message.message else ""
+        )
         book.note(f"pod/{job.key}-{replica.rank}", message.reason or message.phase, CODE, text)
     shown.pod(book, job, placement)
     book.dirty_jobs[job.key] = None
@@ -335,7 +344,7 @@ def warnings(book: Book, key: Key, body: bytes) -> tuple[str, ...]:
     """What a write should be told about a workload beyond its being legal: what is accepted and not acted upon."""
     if key.kind != KIND:
         return ()
-    ignored = ignored_fields(msgspec.json.decode(body))
+    ignored = ignored_fields(WORKLOAD, msgspec.json.decode(body))
     return (f"accepted and not acted upon: {', '.join(ignored)}",) if ignored else ()
 
 
@@ -351,7 +360,9 @@ def diagnose(book: Book, key: Key) -> bytes:
 def call(book: Book, peer: Peer, request: int, ask: m.CallReplica) -> m.Message | None:
     found = shown.placement_of(book, ask.tenant or "default", ask.namespace or "default", ask.name)
     if found is None:
-        raise NotFound(f"there is no replica {ask.name[:80]!r} in namespace {ask.namespace or 'default'}", hint="flame get pods")
+        raise NotFound(
+            f"there is no replica {ask.name[:80]!r} in namespace {ask.namespace or 'default'}", hint="flame get pods"
+        )
     node = book.nodes.get(found.node)
     if node is None or node.peer is None:
         raise Unavailable(f"node {found.node} is not connected", hint="flame get nodes")
@@ -383,3 +394,17 @@ def job_due(book: Book, key: str) -> None:
         book.changed()
 
 
+class JobKeeper:
+    """The answers of workloads to `holdings.Keeper`."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+
+    def take_up(self, placed: m.Placed, placement: Placement) -> bool:
+        return take_up(self._book, placed, placement)
+
+    def evict(self, placement: Placement, reason: str) -> None:
+        evict(self._book, placement, reason)
+
+    def gone(self, placement: Placement, reason: str, exit: m.PlacementExited | None) -> None:
+        gone(self._book, placement, reason, exit)

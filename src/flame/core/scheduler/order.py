@@ -27,6 +27,10 @@ def aged(demand: DemandState, now: float, bound: float) -> bool:
     return waiting > 0 and now - waiting >= bound
 
 
+def rank_of(demand: DemandState, now: float, bound: float) -> int:
+    return AGED if aged(demand, now, bound) else demand.view.rank
+
+
 class Line:
     """Demands in line. Popping gives the one that goes first by the shares of that moment; a demand may be put back."""
 
@@ -48,7 +52,7 @@ class Line:
 
     def _rank(self, demand: DemandState) -> tuple[int, bool]:
         """Of one rank those go first who need not borrow for it."""
-        rank = AGED if aged(demand, self._proposal.now, self._aging) else demand.view.rank
+        rank = rank_of(demand, self._proposal.now, self._aging)
         view = demand.view
         return rank, not view.quotas or not self._proposal.quotas.would_borrow(view.quotas, view.charge)
 

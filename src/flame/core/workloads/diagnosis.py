@@ -81,7 +81,9 @@ def diagnose_workload(facts: Facts) -> dict[str, Any]:
         "summary": summary,
         "phase": job.phase,
         "causes": [{"kind": c.kind, "reason": c.reason, "message": c.message, "next": c.next} for c in causes],
-        "events": [{"at": e.at, "reason": e.reason, "message": e.message, "count": e.count} for e in facts.events[-10:]],
+        "events": [
+            {"at": e.at, "reason": e.reason, "message": e.message, "count": e.count} for e in facts.events[-10:]
+        ],
     }
 
 
@@ -108,7 +110,9 @@ def _causes(facts: Facts) -> Iterator[Cause]:
         kind, hint = SCHEDULING.get(word, (word, "flame events shows what has happened"))
         evicted = [event for event in facts.events if event.reason == "Preempted"]
         if evicted and word in ("NoCapacity", "Gpu", "Gang", "NoNodes"):
-            yield Cause("priority", "Preempted", f"{evicted[-1].message}; {message}", "give it a higher priority class, or wait")
+            yield Cause(
+                "priority", "Preempted", f"{evicted[-1].message}; {message}", "give it a higher priority class, or wait"
+            )
         elif facts.outranked:
             yield Cause("priority", word, f"{facts.outranked}; {message}", "give it a higher priority class, or wait")
         yield Cause(kind, word, message, hint)
@@ -118,7 +122,9 @@ def _final(job: Job) -> Cause:
     """Why it was given up."""
     last = job.history[-1] if job.history else None
     if job.reason == "DeadlineExceeded":
-        return Cause("timeout", job.reason, job.message, "raise spec.timeout, or scheduling.defaultTimeout in flame-config")
+        return Cause(
+            "timeout", job.reason, job.message, "raise spec.timeout, or scheduling.defaultTimeout in flame-config"
+        )
     kind, hint = _kind(last.reason, last.message) if last is not None else ("crash", "flame events")
     return Cause(kind, job.reason, job.message, hint)
 

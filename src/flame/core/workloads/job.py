@@ -13,13 +13,16 @@ from flame.core.model.messages import ReplicaChanged
 from flame.core.objects.workload import WorkloadSpec
 
 PENDING, RUNNING, SUCCEEDED, FAILED, SUSPENDED = "Pending", "Running", "Succeeded", "Failed", "Suspended"
+CHECKPOINT = "flame.xflops.cn/checkpoint"
+"""Annotation of the workload: time of its last checkpoint, in seconds since the epoch."""
 MAX_HISTORY = 10
 """Failures that the status lists; all of them count."""
 
 
 @dataclass(slots=True)
 class Replica:
-    """A placement of the workload. `template`: of the spec it was started with. `stopping`: it was told to end, and why; `evicted`: somebody
+    """A placement of the workload. `template`: of the spec it was started with. `stopping`: it was told to end, and why;
+    `evicted`: somebody
     else needs its room, and who."""
 
     id: str
@@ -93,6 +96,14 @@ class Job:
     rendezvous: str = ""
     world: int = 0
     """Replicas that the running attempt was told there are; 0: none runs."""
+
+    @property
+    def checkpoint(self) -> float:
+        """When it last saved what it has, as its annotation says (seconds since the epoch); 0: never."""
+        try:
+            return float(self.spec.annotations.get(CHECKPOINT, 0.0))
+        except ValueError:
+            return 0.0
 
     @property
     def over(self) -> bool:

@@ -67,7 +67,7 @@ def ended(job: Job, id: str, outcome: str, reason: str, message: str, now: float
     """A placement is gone. `outcome`: succeeded, failed, or lost (evicted, or its node went away)."""
     decision = Decision()
     replica = job.replicas.pop(id, None)
-    if replica is None or job.over or replica.attempt != job.attempt and job.whole:
+    if replica is None or job.over or (replica.attempt != job.attempt and job.whole):
         return decision
     if outcome == "succeeded" and job.spec.type != "Inference":
         job.done.add(replica.rank)

@@ -16,7 +16,8 @@ Reason = tuple[str, str]
 def status_of(
     job: Job, before: Mapping[str, Any], waiting: Reason | None, now: float, ignored: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """`before`: the stored status, whose conditions keep their times; `waiting`: why not everything is placed; `ignored`: fields of the spec
+    """`before`: the stored status, whose conditions keep their times; `waiting`: why not everything is placed; `ignored`: fields
+    of the spec
     that are accepted and not acted upon."""
     live = job.live()
     ready = sum(replica.ready for replica in live)
@@ -77,7 +78,12 @@ def _conditions(
     ready = sum(replica.ready for replica in job.live())
     all_ready = wanted > 0 and ready >= wanted and not job.over
     set_("Ready", all_ready, "AllReady" if all_ready else "NotReady", f"{ready}/{wanted} replicas are ready")
-    set_("Complete", job.phase == SUCCEEDED, job.reason if job.phase == SUCCEEDED else job.phase, job.message if job.over else "")
+    set_(
+        "Complete",
+        job.phase == SUCCEEDED,
+        job.reason if job.phase == SUCCEEDED else job.phase,
+        job.message if job.over else "",
+    )
     if job.phase == FAILED:
         set_("Failed", True, job.reason, job.message)
     if job.history and job.phase in (PENDING, RUNNING):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flame.core.scheduler.actions.allocate import place_some
 from flame.core.scheduler.hooks import Policy
-from flame.core.scheduler.order import Line
+from flame.core.scheduler.order import Line, aged, rank_of
 from flame.core.scheduler.proposal import DemandState, Proposal, Undo
 from flame.core.scheduler.settings import SchedulingSettings
 
@@ -12,10 +12,12 @@ from flame.core.scheduler.settings import SchedulingSettings
 def reserve(proposal: Proposal, policy: Policy, settings: SchedulingSettings) -> None:
     """Start what has all its room now, and set the room of the others aside again."""
     held = [proposal.demands[name] for name in proposal.snapshot.reserved if name in proposal.demands]
-    for holder in sorted(held, key=lambda holder: -holder.view.rank):
+    bound = settings.aging
+    for holder in sorted(held, key=lambda holder: -rank_of(holder, proposal.now, bound)):
         if holder.view.hold or holder.unmet == 0:
             continue
-        _start_above(proposal, policy, settings, holder)
+        if not aged(holder, proposal.now, bound):
+            _start_above(proposal, policy, settings, holder)
         undo = _promise(proposal, policy, holder)
         nodes = tuple(proposal.reserved.get(holder.view.session, ()))
         for take_back in reversed(undo):

@@ -1,0 +1,105 @@
+"""From objects to what the scheduler goes by: settings, priority classes, the quota tree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flame.core.allocator.holdings import RankClass
+from flame.core.allocator.state import Book
+from flame.core.base.quantity import parse_quantity
+from flame.core.model.access import EVERY
+from flame.core.model.snapshot import QuotaView
+from flame.core.objects.settings import effective, sources_of, view
+from flame.core.scheduler.quota import QuotaTree
+from flame.core.workloads.job import Job
+
+
+def refresh(book: Book) -> None:
+    """Read all of it again: something of it was written."""
+    book.settings_changed = False
+    book.view = view(effective(sources_of(book.objects, book.parse)))
+    book.classes = {}
+    book.default_class = RankClass()
+    for stored in book.objects.each("PriorityClass"):
+        body = stored.body
+        made = RankClass(stored.key.name, int(body["value"]), body.get("preemptionPolicy") != "Never")
+        book.classes[stored.key.name] = made
+        if body.get("globalDefault"):
+            book.default_class = made
+    book.quotas, book.quotas_of = (), {}
+    views: list[QuotaView] = []
+    for stored in book.objects.each("FlameQuota"):
+        views.append(_tree_quota(stored.key.name, stored.spec))
+    roots = {
+        stored.spec.get("tenant") or stored.key.name: stored.key.name for stored in book.objects.each("FlameQuota")
+    }
+    for stored in book.objects.each("ResourceQuota"):
+        key = stored.key
+        name = f"{key.namespace}/{key.name}" if key.tenant == "default" else f"{key.tenant}/{key.namespace}/{key.name}"
+        views.append(QuotaView(name, roots.get(key.tenant, ""), hard=_amounts(stored.spec.get("hard") or {})))
+        place = key.tenant, key.namespace
+        book.quotas_of[place] = (*book.quotas_of.get(place, ()), name)
+    for tenant, root in roots.items():
+        book.quotas_of[tenant, EVERY] = (root,)
+    book.quotas = tuple(views)
+    book.changed()
+
+
+def _tree_quota(name: str, spec: Mapping[str, Any]) -> QuotaView:
+    return QuotaView(
+        name,
+        spec.get("parent") or "",
+        _amounts(spec.get("hard") or {}),
+        _amounts(spec.get("guaranteed") or {}),
+        _amounts(spec.get("lend") or {}),
+    )
+
+
+def _amounts(given: Mapping[str, Any]) -> dict[str, int]:
+    """CPUs and GPUs in thousandths, memory in bytes, all else as it is."""
+    return {name: int(parse_quantity(amount) * scale(name)) for name, amount in given.items()}
+
+
+def scale(name: str) -> int:
+    bare = name.partition("@")[0].rpartition("requests.")[2].rpartition("limits.")[2]
+    return 1000 if bare in ("cpu", "nvidia.com/gpu", "gpu") else 1
+
+
+def quotas_for(book: Book, tenant: str, namespace: str) -> tuple[str, ...]:
+    """The quotas that count what runs there, the nearest first."""
+    return (*book.quotas_of.get((tenant, namespace), ()), *book.quotas_of.get((tenant, EVERY), ()))
+
+
+def charge_of(requests: Mapping[str, int], limits: Mapping[str, int]) -> dict[str, int]:
+    """What one placement is charged, by the names that quotas use."""
+    found = {"pods": 1, "count/pods": 1}
+    for prefix, amounts in (("requests.", requests), ("limits.", limits)):
+        for name, amount in amounts.items():
+            found[prefix + ("nvidia.com/gpu" if name == "gpu" else name)] = amount
+    for name in ("cpu", "memory"):  # a bare name means the requests
+        if name in requests:
+            found[name] = requests[name]
+    return found
+
+
+def class_of(book: Book, job: Job) -> RankClass:
+    """Its priority class; one that is not there counts as none."""
+    spec = job.spec
+    found = book.classes.get(spec.priority_class) if spec.priority_class else book.default_class
+    found = found or RankClass(spec.priority_class)
+    if spec.preemption:
+        found = RankClass(found.name, found.value, spec.preemption != "Never")
+    return found
+
+
+def used(book: Book) -> QuotaTree:
+    """What is used of each quota, by everything that runs."""
+    tree = QuotaTree(book.quotas)
+    for demand in book.demands.values():
+        wish = demand.wish
+        names = quotas_for(book, wish.tenant, wish.namespace)
+        limits = demand.job.spec.limits if demand.job is not None else {}
+        for _ in demand.placements:
+            tree.charge(names, charge_of(demand.resources, limits))
+    return tree
