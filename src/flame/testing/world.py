@@ -28,6 +28,7 @@ from flame.core.model.messages import (
 )
 from flame.core.model.reactor import Effect, Event, Joined, Lost, Peer, Persist, Received, Recorded, Send, Ticked
 from flame.core.model.states import ExecutorState
+from flame.wire.manifests import parse
 
 M = TypeVar("M", bound=Message)
 GIB = 1 << 30
@@ -71,7 +72,8 @@ class World:
         self.allocator = self._new_allocator()
 
     def _new_allocator(self) -> Allocator:
-        return Allocator(lambda kind: f"p{next(self._names)}", lambda: f"token{next(self._names)}", self.settings)
+        names = self._names
+        return Allocator(lambda kind: f"p{next(names)}", lambda: f"token{next(names)}", self.settings, parse=parse)
 
     # -- events
 

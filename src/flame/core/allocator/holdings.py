@@ -86,6 +86,8 @@ class Holdings:
         """What the last plan keeps for whom, see Snapshot."""
         self.watches: dict[str, list[Watch]] = {}  # by kind
         self.objects_changed: dict[str, None] = {}  # kinds
+        self.stale_nodes: dict[str, None] = {}
+        """Whose objects do not show yet what runs there."""
         self.calls: dict[int, tuple[Peer, int, Peer]] = {}
         """What agents were asked: who asked, its request, who was asked."""
         self.last_call = 0

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from flame.core.allocator.holdings import RankClass
 from flame.core.allocator.state import Book
-from flame.core.base.quantity import parse_quantity
+from flame.core.base.quantity import format_milli, parse_quantity
 from flame.core.model.access import EVERY
 from flame.core.model.snapshot import QuotaView
+from flame.core.objects.records import ObjectKept
 from flame.core.objects.settings import effective, sources_of, view
+from flame.core.objects.state import Key
 from flame.core.scheduler.quota import QuotaTree
 from flame.core.workloads.job import Job
 
@@ -36,7 +40,7 @@ def refresh(book: Book) -> None:
     }
     for stored in book.objects.each("ResourceQuota"):
         key = stored.key
-        name = f"{key.namespace}/{key.name}" if key.tenant == "default" else f"{key.tenant}/{key.namespace}/{key.name}"
+        name = _name(key)
         views.append(QuotaView(name, roots.get(key.tenant, ""), hard=_amounts(stored.spec.get("hard") or {})))
         place = key.tenant, key.namespace
         book.quotas_of[place] = (*book.quotas_of.get(place, ()), name)
@@ -91,6 +95,33 @@ def class_of(book: Book, job: Job) -> RankClass:
     if spec.preemption:
         found = RankClass(found.name, found.value, spec.preemption != "Never")
     return found
+
+
+def show_use(book: Book) -> None:
+    """Write what is used into the status of every quota. It is not journalled: it is counted again."""
+    tree = used(book)
+    for kind in ("ResourceQuota", "FlameQuota"):
+        for stored in list(book.objects.each(kind)):
+            name = stored.key.name if kind == "FlameQuota" else _name(stored.key)
+            hard = stored.spec.get("hard") or {}
+            have = tree.used(name) if name in tree else {}
+            counted = {key: _text(key, have.get(key, 0)) for key in {**hard, **(stored.spec.get("guaranteed") or {})}}
+            status = {"hard": dict(hard), "used": counted}
+            if stored.status != status:
+                version = book.objects.version + 1
+                metadata = {**stored.metadata, "resourceVersion": str(version)}
+                body = {**stored.body, "metadata": metadata, "status": status}
+                book.commit(ObjectKept(*stored.key, msgspec.json.encode(body), version))
+
+
+def _text(name: str, amount: int) -> str:
+    if scale(name) == 1000:
+        return format_milli(amount)
+    return f"{amount >> 30}Gi" if "memory" in name and amount and amount % (1 << 30) == 0 else str(amount)
+
+
+def _name(key: Key) -> str:
+    return f"{key.namespace}/{key.name}" if key.tenant == "default" else f"{key.tenant}/{key.namespace}/{key.name}"
 
 
 def used(book: Book) -> QuotaTree:

@@ -262,6 +262,10 @@ class Allocator:
                 self._recheck = plan.recheck
                 book.wake(plan.recheck, "recheck")
             workloads.tend_all(book)
+            if book.quotas:
+                policy.show_use(book)
+        if book.stale_nodes:
+            shown.stale_nodes(book)
         if book.objects_changed:
             objects.tell_watches(book)
         if (book.view_changed or book.reasons_changed) and book.managers and book.now >= self._tell_due:

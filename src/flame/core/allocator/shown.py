@@ -244,6 +244,13 @@ def node(book: Book, node: Node) -> None:
     show(book, "FlameAgent", "default", "", info.name, agent)
 
 
+def stale_nodes(book: Book) -> None:
+    for name in book.stale_nodes:
+        if name in book.nodes:
+            node(book, book.nodes[name])
+    book.stale_nodes.clear()
+
+
 def no_node(book: Book, name: str) -> None:
     hide(book, "Node", "default", "", name)
     hide(book, "FlameAgent", "default", "", name)

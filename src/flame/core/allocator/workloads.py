@@ -256,6 +256,7 @@ def begin(book: Book, demand: Demand, job: Job, node: Node, devices: dict[str, i
     if not job.world:
         job.world = spec.replicas
     enter(book, placement, node)
+    book.stale_nodes[placement.node] = None
     job.replicas[placement.id] = Replica(placement.id, rank, node.info.name, job.attempt, job.template, book.now)
     placement.step("start")
     book.say(node.peer, order(book, job, placement, node))
@@ -319,11 +320,10 @@ def evict(book: Book, placement: Placement, reason: str) -> None:
 
 def gone(book: Book, placement: Placement, reason: str, exit: m.PlacementExited | None) -> None:
     """Its placement has ended."""
+    book.stale_nodes[placement.node] = None
     job = book.jobs.get(placement.session)
-    if job is None:
-        return
-    replica = job.replicas.get(placement.id)
-    if replica is None:
+    replica = job.replicas.get(placement.id) if job is not None else None
+    if job is None or replica is None:
         return
     status = replica.status
     outcome, why, message = "lost", replica.evicted or reason, reason

@@ -42,6 +42,9 @@ class QuotaTree:
     def __bool__(self) -> bool:
         return bool(self._views)
 
+    def __contains__(self, quota: str) -> bool:
+        return quota in self._views
+
     def used(self, quota: str) -> Mapping[str, int]:
         return self._used[quota]
 

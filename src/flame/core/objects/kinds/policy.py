@@ -65,6 +65,54 @@ RESOURCE_QUOTA = Kind(
     ),
 )
 
+
+def _wrong_flavored(name: str) -> str:
+    """The same, where a GPU may be of one model only: `requests.nvidia.com/gpu@NVIDIA A100`."""
+    return wrong_quota(name.partition("@")[0])
+
+
+def _tree_amounts(doc: str) -> MapOf:
+    return MapOf(doc, item=Quantity(), key=_wrong_flavored)
+
+
+TREE_QUOTA = Kind(
+    name="FlameQuota",
+    group="flame.xflops.cn",
+    version="v1alpha1",
+    plural="flamequotas",
+    short=("fq",),
+    namespaced=False,
+    subresources=("status",),
+    columns=(
+        Column("Tenant", "spec.tenant"),
+        Column("Parent", "spec.parent"),
+        Column("Guaranteed", "spec.guaranteed"),
+        Column("Hard", "spec.hard"),
+        Column("Used", "status.used"),
+        AGE,
+    ),
+    schema=top(
+        "FlameQuota",
+        "flame.xflops.cn/v1alpha1",
+        {
+            "spec": Object(
+                "A node of the quota tree.",
+                required=True,
+                fields={
+                    "tenant": Text("Whose use it counts; none: the tenant of its own name."),
+                    "parent": Text("The quota above it, whose other children it borrows from; none: it is at the top."),
+                    "guaranteed": _tree_amounts("What it gets back from those who borrowed it."),
+                    "hard": _tree_amounts("What it never passes; beyond what is guaranteed it borrows."),
+                    "lend": _tree_amounts("Of what is guaranteed and unused, what others may borrow; none: all."),
+                },
+            ),
+            "status": Object("What is so.", open=True),
+        },
+        namespaced=False,
+        doc="What a tenant is guaranteed, may borrow, and never passes: one node of the quota tree.",
+    ),
+)
+
 PRIORITY_CLASS = Kind(
     name="PriorityClass",
     group="scheduling.k8s.io",
@@ -118,4 +166,4 @@ NAMESPACE = Kind(
     ),
 )
 
-KINDS = (RESOURCE_QUOTA, PRIORITY_CLASS, NAMESPACE)
+KINDS = (RESOURCE_QUOTA, PRIORITY_CLASS, NAMESPACE, TREE_QUOTA)
