@@ -12,11 +12,12 @@ from flame.core.sessions.reactor import VERBS
 
 READING = {
     m.WhoAmI, m.GetStatus, m.GetSession, m.ListSessions, m.GetTask, m.ListTasks, m.WatchTask, m.Unwatch, m.GetLogs, m.Explain,
-    m.GetApp, m.ListApps, m.ListNodes, m.ListExecutors, m.ListTenants,
+    m.GetApp, m.ListApps, m.ListNodes, m.ListExecutors, m.ListTenants, m.GetObject, m.ListObjects, m.WatchObjects,
+    m.DebugObject, m.CallReplica,
 }  # fmt: skip
 WORKING = {
     m.Submit, m.Resume, m.ShareBlob, m.FetchBlob, m.OpenSession, m.CloseSession, m.DeleteSession, m.CancelTasks, m.RegisterApp,
-    m.UpdateApp, m.UnregisterApp,
+    m.UpdateApp, m.UnregisterApp, m.PutObject, m.DeleteObject,
 }  # fmt: skip
 OPERATING = {m.SetNode}
 RULING = {m.ListTokens, m.CreateToken, m.RevokeToken, m.SetTenant, m.DropTenant}

@@ -32,6 +32,7 @@ from flame.shell.plane import Handler, Plane
 from flame.store.engines import make_store
 from flame.store.memory import MemoryStore
 from flame.store.port import Row, Store
+from flame.wire.manifests import parse
 
 log = logging.getLogger("flame.allocator")
 
@@ -101,6 +102,7 @@ class AllocatorProcess(Handler):
             lambda: PREFIX + secrets.token_urlsafe(32),
             AllocatorSettings(default_resources=cluster.resources),
             make_policy(SchedulingSettings(plugins=tuple(cluster.policies))),
+            parse,
         )
         self.plane = Plane(self, first=1000)
         self.loop = asyncio.get_running_loop()

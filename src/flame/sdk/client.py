@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from flame.sdk.local import PrivateCluster
+    from flame.sdk.objects import Objects
     from flame.sdk.service import FlameService
     from flame.sdk.target import Target
 
@@ -204,6 +205,15 @@ class Client:
         """What a task (0: all tasks of the session) printed."""
         id = self.get_session(session).id
         return list(self._ask(m.GetLogs(id, no), m.LogList, of=id).lines)
+
+    # -- workloads -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def objects(self) -> Objects:
+        """Workloads, classes, quotas, settings, pods, nodes: see `flame.sdk.objects`."""
+        from flame.sdk.objects import Objects
+
+        return Objects(self)
 
     # -- who may do what -----------------------------------------------------------------------------------------------------
 

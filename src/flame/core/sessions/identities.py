@@ -199,7 +199,7 @@ def relay(core: Core, peer: Peer, request: int, msg: m.Message) -> None:
     if isinstance(msg, m.JoinNode):
         asked = m.RedeemToken(who.token, msg.name)
     else:
-        asked = replace(msg, by=f"{who.tenant}/{who.name}")
+        asked = replace(msg, by=f"{who.tenant}/{who.name}") if hasattr(msg, "by") else msg
     core.out.append(Send(core.allocator, asked, core.last_relay, NOW))
 
 
@@ -229,7 +229,7 @@ def unanswered(core: Core) -> None:
 def audit(core: Core, peer: Peer, msg: m.Message, code: str = "") -> None:
     """Who did what, or tried to."""
     object = ""
-    for name in ("id", "session", "name"):
+    for name in ("session", "name", "id"):
         object = object or str(getattr(msg, name, ""))
     if isinstance(msg, m.SetTenant):
         object = msg.tenant.name

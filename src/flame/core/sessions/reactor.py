@@ -35,7 +35,19 @@ from flame.core.model.reactor import (
     Ticked,
 )
 from flame.core.model.states import SessionState
-from flame.core.sessions import adoption, apps, archive, binding, executors, identities, intake, losses, running, views
+from flame.core.sessions import (
+    adoption,
+    apps,
+    archive,
+    binding,
+    executors,
+    identities,
+    intake,
+    losses,
+    objects,
+    running,
+    views,
+)
 from flame.core.sessions import records as r
 from flame.core.sessions.apply import apply, missing, reload, save
 from flame.core.sessions.dispatch import feed, leave, measure
@@ -113,6 +125,13 @@ VERBS: dict[type[m.Message], Callable[[Core, Peer, int, Any], m.Message | None]]
     m.DropTenant: identities.drop_tenant,
     m.SetNode: identities.set_node,
     m.JoinNode: identities.join_node,
+    m.PutObject: objects.write,
+    m.DeleteObject: objects.write,
+    m.GetObject: objects.read,
+    m.ListObjects: objects.read,
+    m.WatchObjects: objects.read,
+    m.DebugObject: objects.read,
+    m.CallReplica: objects.call,
 }
 
 #: what executors say: (core, executor, message)
