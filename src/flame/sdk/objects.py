@@ -9,7 +9,7 @@ Bodies are dicts as Kubernetes writes them. A kind is named in any of its ways: 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -217,10 +217,10 @@ class Objects:
                 return
 
     def exec(
-        self, name: str, command: list[str], *, namespace: str = "", container: str = "", tty: bool = False
+        self, name: str, command: Sequence[str], *, namespace: str = "", container: str = "", tty: bool = False
     ) -> Execution:
         """Run a command in the place and environment of a replica. Raises NotFound, Unavailable, PermissionDenied."""
-        body = json.dumps({"command": command, "tty": tty}).encode()
+        body = json.dumps({"command": list(command), "tty": tty}).encode()
         call = m.CallReplica("exec", name, namespace, container, body=body, tenant=self._tenant)
         return Execution(self._ask, call, self._ask(call, m.ReplicaAnswer).id)
 
