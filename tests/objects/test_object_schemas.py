@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from copy import deepcopy
 
 import pytest
@@ -20,7 +21,7 @@ from flame.core.objects.kinds import KINDS, find_kind
 from flame.core.objects.kinds.workload import WORKLOAD
 from flame.core.objects.paths import dig, join, parts
 from flame.core.objects.stamps import seconds, stamp
-from flame.wire.manifests import read
+from flame.wire.manifests import checked, read
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -202,6 +203,12 @@ def test_a_kind_is_found_by_any_of_its_names(word):
     assert find_kind(word) is WORKLOAD
 
 
+def test_a_values_file_with_a_misspelt_key_is_still_one():
+    (document,) = read("global: {}\nflmae: {}\n", "values.yaml")
+    with pytest.raises(InvalidArgument, match=r"values\.yaml:2: flmae: unknown field 'flmae' \(did you mean flame\?"):
+        checked(document)
+
+
 def test_a_kind_that_is_not_there_is_told_with_the_nearest():
     with pytest.raises(NotFound) as caught:
         find_kind("flameworklod")
@@ -236,9 +243,14 @@ def test_defaults_are_legal_and_filling_them_in_twice_is_once(kind):
 
 
 def structural(schema, path=""):
-    """What Kubernetes asks of a structural schema: a type everywhere, save where anything or int-or-string may be."""
+    """What JSON schema and Kubernetes ask: a type everywhere save where anything or int-or-string may be, and keywords that are right."""
     loose = schema.get("x-kubernetes-preserve-unknown-fields") or schema.get("x-kubernetes-int-or-string")
-    assert "type" in schema or loose, path
+    assert schema.get("type") in ("object", "array", "string", "integer", "number", "boolean") or loose, path
+    assert set(schema.get("required", ())) <= set(schema.get("properties", ())), path
+    for bound in ("minimum", "maximum", "minItems", "minLength", "maxLength"):
+        assert isinstance(schema.get(bound, 0), int | float), path
+    assert "(?" not in schema.get("pattern", ""), f"{path}: Kubernetes' patterns know no looking around"
+    re.compile(schema.get("pattern", ""))
     for name, inner in schema.get("properties", {}).items():
         structural(inner, f"{path}.{name}")
     for key in ("items", "additionalProperties"):

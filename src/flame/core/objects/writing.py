@@ -230,9 +230,14 @@ class Writer:
             if more:
                 raise InvalidArgument(f"{_shown(old.key)} is being deleted: no finalizer can be added")
 
-    def _legal(self, kind: Kind, key: Key, body: Body) -> None:
-        problems = check.validate(kind, body)
-        if not problems and self.admit is not None:
+    def _legal(self, kind: Kind, key: Key, old: Stored | None, body: Body, status: bool) -> None:
+        """A status is looked at alone, and settings only bind what changes: they may be others now than when the object was made."""
+        part = kind.schema.child("status") if status else None
+        problems = (
+            list(part.problems(body.get("status") or {}, "status")) if part is not None else check.validate(kind, body)
+        )
+        changed = old is None or _essence(old.body) != _essence(body)
+        if not problems and changed and self.admit is not None:
             problems = list(self.admit(kind, body))
         if not problems and kind is PRIORITY_CLASS and body.get("globalDefault"):
             other = next(
@@ -251,7 +256,7 @@ class Writer:
     # -- the outcome --------------------------------------------------------------------------------------------------
 
     def _kept(self, kind: Kind, key: Key, old: Stored | None, body: dict[str, Any], request: m.PutObject) -> Change:
-        self._legal(kind, key, body)
+        self._legal(kind, key, old, body, request.subresource == "status")
         version = self.state.version + 1
         metadata = dict(body["metadata"])
         metadata["managedFields"] = self._managers(kind, metadata.get("managedFields") or [], request)
@@ -332,6 +337,10 @@ def _scaled(old: Stored, mode: str, sent: Any) -> dict[str, Any]:
 
 
 # -- small things ------------------------------------------------------------------------------------------------------
+
+
+def _essence(body: Body) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if key not in ("metadata", "status")}
 
 
 def _shown(key: Key) -> str:
