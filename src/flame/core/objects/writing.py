@@ -117,9 +117,10 @@ class Writer:
 
     def _changed(self, kind: Kind, old: Stored, request: m.PutObject, sent: Any) -> Change:
         body = self._candidate(kind, old, request, sent)
-        about = body.get("metadata")
-        if not isinstance(about, Mapping):
-            raise InvalidArgument(f"{_shown(old.key)}: metadata must be a mapping")
+        about: Any = body.get("metadata")
+        wrong = list(kind.schema.fields["metadata"].problems(about, "metadata"))
+        if wrong:
+            raise invalid(wrong, _shown(old.key))
         self._preconditions(old, about)
         for name in ("name", "namespace"):
             if about.get(name) is not None and about[name] != old.metadata.get(name):
@@ -136,7 +137,7 @@ class Writer:
         self._immutable(kind, old, body)
         if body == old.body:
             seen = scale_bytes(old.body) if request.subresource == "scale" else old.data
-            return Change(old.key, (), seen, "unchanged", tuple(check.warnings(kind, body)))
+            return Change(old.key, (), seen, "unchanged", _warnings(kind, body, request))
         if "spec" in kind.schema.fields and body.get("spec") != old.body.get("spec"):
             metadata["generation"] = old.metadata.get("generation", 0) + 1
         return self._kept(kind, old.key, old, body, request)
@@ -153,10 +154,11 @@ class Writer:
             wanted = merge_patch(old.body, sent) if request.mode == "merge" else json_patch(old.body, sent)
             if not isinstance(wanted, dict):
                 raise InvalidArgument(f"{_shown(old.key)}: the patch would leave no object")
-            wanted = without_nulls(wanted)
         if request.subresource == "status":
-            about = {**old.metadata, "resourceVersion": (wanted.get("metadata") or {}).get("resourceVersion")}
-            return _with({**old.body, "metadata": about}, "status", wanted.get("status"))
+            about = {**old.metadata, "resourceVersion": dig(wanted, "metadata.resourceVersion")}
+            return _with({**old.body, "metadata": about}, "status", without_nulls(wanted.get("status")))
+        if request.mode in ("merge", "json"):
+            wanted = without_nulls(wanted)
         return dict(wanted)
 
     # -- checks -------------------------------------------------------------------------------------------------------
@@ -270,7 +272,7 @@ class Writer:
             () if request.dry_run else (record,),
             seen,
             "deleted" if ends else "configured" if old is not None else "created",
-            tuple(check.warnings(kind, body)),
+            _warnings(kind, body, request),
         )
 
     def _managers(self, kind: Kind, before: list[Any], request: m.PutObject) -> list[Any]:
@@ -337,6 +339,10 @@ def _scaled(old: Stored, mode: str, sent: Any) -> dict[str, Any]:
 
 
 # -- small things ------------------------------------------------------------------------------------------------------
+
+
+def _warnings(kind: Kind, body: Body, request: m.PutObject) -> tuple[str, ...]:
+    return () if request.subresource else tuple(check.warnings(kind, body))
 
 
 def _essence(body: Body) -> dict[str, Any]:
