@@ -28,7 +28,13 @@ from yaml.events import (
 )
 
 from flame.core.base.errors import InvalidArgument, PayloadTooLarge
+from flame.core.objects import check
+from flame.core.objects.kinds import Kind
+from flame.core.objects.kinds.configuration import CONFIG_MAP
 from flame.core.objects.paths import join
+from flame.core.objects.problems import invalid
+from flame.core.objects.schema import Body
+from flame.core.objects.settings import config_problems
 
 MAX_TEXT = 4 * 1024 * 1024
 """Characters of one text."""
@@ -92,6 +98,20 @@ def embedded_line(document: Document, path: str, inner: int) -> int:
     """The line of the file where line `inner` (from 1) of a text inside of it is; the text's own where that cannot be told."""
     line = document.lines.get(path, 0)
     return line + inner if line and path in document.blocks else line
+
+
+def checked(document: Document) -> tuple[Kind, Body]:
+    """The object of a document, found legal, with settings inside of a ConfigMap looked at, too; a values file becomes its object.
+
+    Raises InvalidArgument with every problem as `file:line: path: what is wrong`, NotFound for a kind nobody knows.
+    """
+    body = check.named(document.body)
+    kind = check.check(body, document.file, document.lines)
+    if kind is CONFIG_MAP:
+        problems = config_problems(body, parse, lambda path, line: embedded_line(document, path, line))
+        if problems:
+            raise invalid(problems, file=document.file, lines=document.lines)
+    return kind, body
 
 
 def _expanded(document: Document) -> Iterator[Document]:

@@ -18,7 +18,7 @@ VALUES_NAME = "flame"
 
 def named(body: Body) -> Body:
     """The document as an object: a values file, which has no kind, becomes the FlameValues object named `flame`."""
-    if "kind" in body or "apiVersion" in body or not body or not set(body) <= set(VALUES.fields):
+    if "kind" in body or "apiVersion" in body or not set(body) & set(VALUES.fields):
         return body
     head = {"apiVersion": HELM_VALUES.api_version, "kind": HELM_VALUES.name, "metadata": {"name": VALUES_NAME}}
     return {**head, **body}

@@ -179,4 +179,5 @@ def _openapi(at: Field) -> dict[str, Any]:
 def _numeric(at: Number) -> dict[str, Any]:
     found: dict[str, Any] = {"minimum": at.minimum} if at.minimum is not None else {}
     found |= {"maximum": at.maximum} if at.maximum is not None else {}
-    return found | ({"minimum": at.above, "exclusiveMinimum": True} if at.above is not None else {})
+    # Nobody agrees on how an exclusive bound is written: the bound itself is let through here and refused by the engine.
+    return found | ({"minimum": at.above} if at.above is not None else {})

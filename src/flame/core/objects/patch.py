@@ -19,9 +19,9 @@ _COPIED = 100_000
 
 def merge_patch(target: Any, patch: Any) -> Any:
     """RFC 7386: mappings are merged, null removes, everything else replaces."""
-    if not isinstance(patch, Mapping):
+    if not isinstance(patch, dict):
         return patch
-    merged = dict(target) if isinstance(target, Mapping) else {}
+    merged = dict(target) if isinstance(target, dict) else {}
     for key, value in patch.items():
         if value is None:
             merged.pop(key, None)
@@ -32,7 +32,7 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 def without_nulls(value: Any) -> Any:
     """The value with every null taken out of mappings: null is how `not given` is written."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {key: without_nulls(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
         return [without_nulls(item) for item in value]
@@ -42,8 +42,8 @@ def without_nulls(value: Any) -> Any:
 def three_way(last: Any, live: Any, new: Any, schema: Field | None) -> Any:
     """What is live after `new` is applied, where `last` was applied before: what `last` had and `new` does not have goes, what others
     set stays, lists of named things are merged by name."""
-    if isinstance(new, Mapping) and isinstance(live, Mapping):
-        before = last if isinstance(last, Mapping) else {}
+    if isinstance(new, dict) and isinstance(live, dict):
+        before = last if isinstance(last, dict) else {}
         merged = {key: value for key, value in live.items() if key not in before or new.get(key) is not None}
         for key, value in new.items():
             if value is None:
@@ -96,7 +96,7 @@ def json_patch(target: Any, operations: Any) -> Any:
         raise InvalidArgument(f"a JSON patch of {len(operations):,} operations", hint=f"at most {_MOST:,}")
     left = [_COPIED]
     for number, operation in enumerate(operations):
-        if not isinstance(operation, Mapping):
+        if not isinstance(operation, dict):
             raise InvalidArgument(f"operation {number} of the JSON patch is no mapping")
         target = _operate(target, operation, number, left)
     return target
@@ -137,7 +137,7 @@ def _spend(value: Any, left: list[int]) -> None:
     left[0] -= 1
     if left[0] < 0:
         raise InvalidArgument(f"a JSON patch that copies more than {_COPIED:,} values")
-    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         _spend(item, left)
 
 
@@ -145,7 +145,7 @@ def _same(left: Any, right: Any) -> bool:
     """Equal as JSON: true is not 1."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
-    if isinstance(left, Mapping) and isinstance(right, Mapping):
+    if isinstance(left, dict) and isinstance(right, dict):
         return left.keys() == right.keys() and all(_same(left[key], right[key]) for key in left)
     if isinstance(left, list) and isinstance(right, list):
         return len(left) == len(right) and all(map(_same, left, right))
@@ -177,7 +177,7 @@ def _at(target: Any, path: list[str], what: str) -> Any:
 def _inside(target: Any, part: str, what: str) -> Any:
     if isinstance(target, list):
         return target[_index(target, part, what, len(target) - 1)]
-    if isinstance(target, Mapping) and part in target:
+    if isinstance(target, dict) and part in target:
         return target[part]
     raise InvalidArgument(f"{what}: there is no {part[:80]!r}")
 
@@ -196,7 +196,7 @@ def _put(target: Any, path: list[str], value: Any, what: str, new: bool) -> Any:
         else:
             changed[_index(changed, part, what, len(changed) - 1)] = value
         return changed
-    if isinstance(target, Mapping):
+    if isinstance(target, dict):
         if rest or not new:
             inner = _inside(target, part, what)
             return {**target, part: _put(inner, rest, value, what, new) if rest else value}

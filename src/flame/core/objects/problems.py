@@ -53,6 +53,8 @@ def invalid(
     texts = [located(problem, file, lines) for problem in problems[:MOST]]
     if len(problems) > MOST:
         texts.append(f"and {len(problems) - MOST} more")
-    about = f"{what} is not valid: " if what else ""
+    about, between = (f"{what} is not valid: ", "\n  ") if what else ("", "\n")
     hint = next((problem.hint for problem in problems if problem.hint), "")
-    return InvalidArgument(about + (texts[0] if len(texts) == 1 else "\n  " + "\n  ".join(texts)), hint=hint)
+    return InvalidArgument(
+        about + (texts[0] if len(texts) == 1 else (between if what else "") + between.join(texts)), hint=hint
+    )

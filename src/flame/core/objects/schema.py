@@ -69,7 +69,7 @@ def kind_of(value: Any) -> str:
             return f"text {value[:40]!r}{'...' if len(value) > 40 else ''}"
         case list():
             return "a list"
-        case Mapping():
+        case dict():
             return "a mapping"
     return "null"
 
@@ -252,7 +252,7 @@ class ListOf(Field):
 
     def name_of(self, item: Any) -> tuple[str, ...] | None:
         """What names this item among its list; None where it has no name."""
-        if not self.keys or not isinstance(item, Mapping):
+        if not self.keys or not isinstance(item, dict):
             return None
         defaults = ((self.item.child(key) or _ANY).default for key in self.keys)
         found = [item.get(key, default) for key, default in zip(self.keys, defaults, strict=True)]
@@ -272,7 +272,7 @@ class MapOf(Field):
     name = "mapping"
 
     def inside(self, value: Any, path: str) -> Iterator[Problem]:
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             yield mistyped(path, "a mapping", value)
             return
         for key, item in value.items():
@@ -297,7 +297,7 @@ class Object(Field):
     name = "object"
 
     def inside(self, value: Any, path: str) -> Iterator[Problem]:
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             yield mistyped(path, "a mapping", value)
             return
         for key, item in value.items():
@@ -319,12 +319,12 @@ def unused_fields(schema: Field, value: Any, path: str = "") -> Iterator[str]:
     """Paths of what is given and not acted upon."""
     if schema.unused:
         yield path
-    elif isinstance(schema, Object) and isinstance(value, Mapping):
+    elif isinstance(schema, Object) and isinstance(value, dict):
         for key, item in value.items():
             inner = schema.fields.get(key)
             if inner is not None and item is not None:
                 yield from unused_fields(inner, item, join(path, key))
-    elif isinstance(schema, MapOf) and isinstance(value, Mapping):
+    elif isinstance(schema, MapOf) and isinstance(value, dict):
         for key, item in value.items():
             yield from unused_fields(schema.item, item, join(path, key))
     elif isinstance(schema, ListOf) and isinstance(value, list):

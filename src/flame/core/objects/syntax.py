@@ -8,7 +8,7 @@ LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 NAME = r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
 NAME_RULE = "lower case letters, digits, '-' and '.', beginning and ending with a letter or digit"
 LABEL_RULE = "at most 63 lower case letters, digits and '-', beginning and ending with a letter or digit"
-PORT_NAME = r"(?=.*[a-z])[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?"
+PORT_NAME = r"[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?"
 PORT_NAME_RULE = "at most 15 lower case letters, digits and '-', with a letter in it"
 ENV_NAME = r"[-._a-zA-Z][-._a-zA-Z0-9]*"
 _PART = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")

@@ -175,7 +175,7 @@ def limit_problems(body: Body, settings: ClusterSettings) -> Iterator[Problem]:
                     given = (resources.get(part) or {}).get(name)
                     scale = 1000 if name == "cpu" else 1
                     if given is not None and parse_quantity(given) * scale > most:
-                        path = join(join(f"spec.template.spec.{group}", index), f"resources.{part}.{name}")
+                        path = f"{join(f'spec.template.spec.{group}', index)}.resources.{part}.{name}"
                         allowed = f"{most / 1000:g}" if name == "cpu" else f"{most} bytes"
                         yield Problem(
                             path,

@@ -117,9 +117,10 @@ class Writer:
 
     def _changed(self, kind: Kind, old: Stored, request: m.PutObject, sent: Any) -> Change:
         body = self._candidate(kind, old, request, sent)
-        about = body.get("metadata")
-        if not isinstance(about, Mapping):
-            raise InvalidArgument(f"{_shown(old.key)}: metadata must be a mapping")
+        about: Any = body.get("metadata")
+        wrong = list(kind.schema.fields["metadata"].problems(about, "metadata"))
+        if wrong:
+            raise invalid(wrong, _shown(old.key))
         self._preconditions(old, about)
         for name in ("name", "namespace"):
             if about.get(name) is not None and about[name] != old.metadata.get(name):
@@ -136,7 +137,7 @@ class Writer:
         self._immutable(kind, old, body)
         if body == old.body:
             seen = scale_bytes(old.body) if request.subresource == "scale" else old.data
-            return Change(old.key, (), seen, "unchanged", tuple(check.warnings(kind, body)))
+            return Change(old.key, (), seen, "unchanged", _warnings(kind, body, request))
         if "spec" in kind.schema.fields and body.get("spec") != old.body.get("spec"):
             metadata["generation"] = old.metadata.get("generation", 0) + 1
         return self._kept(kind, old.key, old, body, request)
@@ -153,10 +154,11 @@ class Writer:
             wanted = merge_patch(old.body, sent) if request.mode == "merge" else json_patch(old.body, sent)
             if not isinstance(wanted, dict):
                 raise InvalidArgument(f"{_shown(old.key)}: the patch would leave no object")
-            wanted = without_nulls(wanted)
         if request.subresource == "status":
-            about = {**old.metadata, "resourceVersion": (wanted.get("metadata") or {}).get("resourceVersion")}
-            return _with({**old.body, "metadata": about}, "status", wanted.get("status"))
+            about = {**old.metadata, "resourceVersion": dig(wanted, "metadata.resourceVersion")}
+            return _with({**old.body, "metadata": about}, "status", without_nulls(wanted.get("status")))
+        if request.mode in ("merge", "json"):
+            wanted = without_nulls(wanted)
         return dict(wanted)
 
     # -- checks -------------------------------------------------------------------------------------------------------
@@ -230,9 +232,14 @@ class Writer:
             if more:
                 raise InvalidArgument(f"{_shown(old.key)} is being deleted: no finalizer can be added")
 
-    def _legal(self, kind: Kind, key: Key, body: Body) -> None:
-        problems = check.validate(kind, body)
-        if not problems and self.admit is not None:
+    def _legal(self, kind: Kind, key: Key, old: Stored | None, body: Body, status: bool) -> None:
+        """A status is looked at alone, and settings only bind what changes: they may be others now than when the object was made."""
+        part = kind.schema.child("status") if status else None
+        problems = (
+            list(part.problems(body.get("status") or {}, "status")) if part is not None else check.validate(kind, body)
+        )
+        changed = old is None or _essence(old.body) != _essence(body)
+        if not problems and changed and self.admit is not None:
             problems = list(self.admit(kind, body))
         if not problems and kind is PRIORITY_CLASS and body.get("globalDefault"):
             other = next(
@@ -251,7 +258,7 @@ class Writer:
     # -- the outcome --------------------------------------------------------------------------------------------------
 
     def _kept(self, kind: Kind, key: Key, old: Stored | None, body: dict[str, Any], request: m.PutObject) -> Change:
-        self._legal(kind, key, body)
+        self._legal(kind, key, old, body, request.subresource == "status")
         version = self.state.version + 1
         metadata = dict(body["metadata"])
         metadata["managedFields"] = self._managers(kind, metadata.get("managedFields") or [], request)
@@ -265,7 +272,7 @@ class Writer:
             () if request.dry_run else (record,),
             seen,
             "deleted" if ends else "configured" if old is not None else "created",
-            tuple(check.warnings(kind, body)),
+            _warnings(kind, body, request),
         )
 
     def _managers(self, kind: Kind, before: list[Any], request: m.PutObject) -> list[Any]:
@@ -332,6 +339,14 @@ def _scaled(old: Stored, mode: str, sent: Any) -> dict[str, Any]:
 
 
 # -- small things ------------------------------------------------------------------------------------------------------
+
+
+def _warnings(kind: Kind, body: Body, request: m.PutObject) -> tuple[str, ...]:
+    return () if request.subresource else tuple(check.warnings(kind, body))
+
+
+def _essence(body: Body) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if key not in ("metadata", "status")}
 
 
 def _shown(key: Key) -> str:

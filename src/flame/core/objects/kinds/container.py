@@ -219,6 +219,10 @@ def _port_names(value: Body, path: str) -> Iterator[Problem]:
     seen: set[str] = set()
     for index, port in enumerate(value.get("ports") or []):
         name = port.get("name")
+        if name and not any(char.isalpha() for char in name):
+            yield Problem(
+                join(join(join(path, "ports"), index), "name"), f"{name!r} has no letter", "it would look like a port"
+            )
         if name and name in seen:
             yield Problem(join(join(join(path, "ports"), index), "name"), f"{name!r} is given twice")
         seen.add(name or "")
