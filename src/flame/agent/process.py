@@ -21,8 +21,8 @@ from flame.agent import sandbox
 from flame.agent.confinement import Ground, environment_of
 from flame.agent.joining import CA, IDENTITY
 from flame.agent.node import this_node
+from flame.agent.orders import Order, Report
 from flame.agent.page import current
-from flame.agent.zygote import Order, Report
 from flame.core.base.errors import FlameError
 from flame.core.model import messages as m
 from flame.core.peers.agent import AgentPeer, Signal, Spawn
