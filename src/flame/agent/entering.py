@@ -46,8 +46,11 @@ def enter_container(order: Order) -> NoReturn:
     line = order.sandbox or order.argv
     try:
         for number, path in enumerate((order.stdin or os.devnull, order.stdout, order.stderr)):
-            file = os.open(path or os.devnull, os.O_RDWR if order.tty else os.O_RDONLY if number == 0 else os.O_WRONLY)
+            way = os.O_RDWR if order.tty else os.O_RDONLY if number == 0 else os.O_WRONLY
+            # Nobody may have the other end of the input open any more: that is an end of file, nothing to wait for.
+            file = os.open(path or os.devnull, way | (os.O_NONBLOCK if number == 0 else 0))
             os.dup2(file, number)
+            os.set_blocking(number, True)
             os.close(file)
         if order.tty:
             _own_terminal()

@@ -1,4 +1,4 @@
-"""What a node says of itself in `flame-cluster.yaml` and on the command line: labels, taints, images, GPUs that are only said to be there."""
+"""What a node says of itself in `flame-cluster.yaml` and on the command line: labels, taints, images, simulated GPUs."""
 
 from __future__ import annotations
 

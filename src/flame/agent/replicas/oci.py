@@ -20,7 +20,18 @@ PULLS = {"Always": "always", "IfNotPresent": "missing", "Never": "never"}
 OWN = "flame.agent"
 """Label of containers with the name of the data directory whose agent made them."""
 SIMULATED = "SIM-"
-CLIENT = ("PATH", "HOME", "USER", "XDG_RUNTIME_DIR", "DOCKER_HOST", "DOCKER_CONFIG", "CONTAINER_HOST", "TMPDIR", "LANG", "SSL_CERT_FILE")
+CLIENT = (
+    "PATH",
+    "HOME",
+    "USER",
+    "XDG_RUNTIME_DIR",
+    "DOCKER_HOST",
+    "DOCKER_CONFIG",
+    "CONTAINER_HOST",
+    "TMPDIR",
+    "LANG",
+    "SSL_CERT_FILE",
+)
 """What the engine's own command line may need of the agent's environment."""
 CLEAR_SECONDS = 20.0
 
@@ -33,7 +44,9 @@ def engine(inherited: dict[str, str]) -> str | None:
 class OciRuntime:
     name = "oci"
 
-    def __init__(self, program: str, data_dir: Path, kill: Kill, spawn: Callable[[list[str], dict[str, str]], None]) -> None:
+    def __init__(
+        self, program: str, data_dir: Path, kill: Kill, spawn: Callable[[list[str], dict[str, str]], None]
+    ) -> None:
         """spawn: starts a command of the engine that nobody waits for."""
         self.program, self._kill, self._spawn = program, kill, spawn
         self.mark = hashlib.sha256(str(data_dir.resolve()).encode()).hexdigest()[:12]
@@ -50,11 +63,23 @@ class OciRuntime:
         if not spec.image:
             raise Refused("InvalidImageName", "the oci runtime needs an image")
         if any(device.startswith(SIMULATED) for device in box.devices):
-            raise Refused("CreateContainerError", "the GPUs of this node are simulated: no container engine can hand them out")
+            raise Refused(
+                "CreateContainerError", "the GPUs of this node are simulated: no container engine can hand them out"
+            )
         command, args = words(box)
         if command and command[0].startswith("-"):
             raise Refused("CreateContainerError", f"{command[0]!r} is not a command")
-        line = [self.program, "run", "--rm", "--name", self.container(box), "--label", f"{OWN}={self.mark}", "--network", "host"]
+        line = [
+            self.program,
+            "run",
+            "--rm",
+            "--name",
+            self.container(box),
+            "--label",
+            f"{OWN}={self.mark}",
+            "--network",
+            "host",
+        ]
         line += ["--pull", PULLS.get(spec.pull, "always" if spec.image.endswith(":latest") else "missing")]
         line += ["--security-opt", "no-new-privileges"]
         if spec.working_dir:
@@ -82,7 +107,9 @@ class OciRuntime:
     def beside(self, box: Box, argv: Sequence[str], tty: bool) -> Order:
         flags, environment = self._environment(box)
         line = [self.program, "exec", "-i", *(["-t"] if tty else []), *flags, self.container(box), *argv]
-        return Order("", "", "", "", str(box.directory), environment, argv=line, cwd=str(box.directory), tty=tty, join=box.id)
+        return Order(
+            "", "", "", "", str(box.directory), environment, argv=line, cwd=str(box.directory), tty=tty, join=box.id
+        )
 
     def signal(self, box: Box, number: int) -> None:
         """The client hands SIGTERM on; SIGKILL it cannot."""

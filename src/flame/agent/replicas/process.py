@@ -1,7 +1,7 @@
-"""The `process` runtime: a container's command as a process group of this host, with limits, a private directory and an environment of its own.
+"""The `process` runtime: a container's command as a process group of this host, with limits, its own directory and environment.
 
-It is not a container: it sees the host's programs and network. With the isolation policy's (or a label's) `bubblewrap` it sees only what the
-policy shows.
+It is not a container: it sees the host's programs and network. With the isolation policy's (or a label's) `bubblewrap` it sees only
+what the policy shows.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Box:
     log: ContainerLog
     devices: list[str]
     image: Image | None = None
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     rlimits: dict[str, int] = field(default_factory=dict)
     prefix: list[str] = field(default_factory=list)
     cwd: Path = Path("/")

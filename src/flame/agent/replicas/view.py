@@ -1,8 +1,8 @@
-"""How a container of the `process` runtime sees the file system: as it is, with its volumes mounted, or only what the isolation policy shows.
+"""How a container of the `process` runtime sees the file system: as it is, with its volumes mounted, or only what the policy shows.
 
-Absolute mount paths need a mount namespace, which bubblewrap makes where the kernel lets it. Nothing is made on the host for them: a directory
-in which a mount point is missing is shown as a copy that holds the same entries. Elsewhere there are `FLAME_VOLUME_<NAME>`, and links in
-the container's private directory.
+Absolute mount paths need a mount namespace, which bubblewrap makes where the kernel lets it. Nothing is made on the host for them: a
+directory in which a mount point is missing is shown as a copy that holds the same entries. Elsewhere there are `FLAME_VOLUME_<NAME>`,
+and links in the container's private directory.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Volumes as directories of this host: scratch that goes with its replica, claims that stay, files of a spec, paths of the host.
 
-    DIR/work/replicas/<id>/volumes/<name>                 emptyDir, configMap
-    DIR/volumes/<tenant>/<namespace>/<claim>              a claim: on this node only
+DIR/work/replicas/<id>/volumes/<name>                 emptyDir, configMap
+DIR/volumes/<tenant>/<namespace>/<claim>              a claim: on this node only
 """
 
 from __future__ import annotations

@@ -43,7 +43,9 @@ class Probing:
         """The container runs (again)."""
         self.verdict, self._begun = "", now
         self.probes = {
-            kind: Probe(spec, kind == LIVENESS, now + spec.initial_delay) for kind, spec in self.specs.items() if spec is not None
+            kind: Probe(spec, kind == LIVENESS, now + spec.initial_delay)
+            for kind, spec in self.specs.items()
+            if spec is not None
         }
 
     def end(self) -> None:

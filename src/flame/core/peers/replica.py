@@ -258,6 +258,10 @@ class Replica:
                 due.append(container.probing.deadline())
         return min((at for at in due if at is not None), default=None)
 
+    def kill_at(self, name: str) -> float | None:
+        """When a container that has been told to end is killed."""
+        return self._container(name).kill_at
+
     def actions(self) -> list[Effect]:
         actions, self._actions = self._actions, []
         return actions

@@ -29,9 +29,17 @@ class Replicas:
                 pid = next((one.pid for one in replica.main if one.pid), 0)
                 found.append(
                     m.Placed(
-                        order.id, "", order.resources, order.devices, pid, order.token, owner=order.owner, rank=order.spec.rank,
-                        attempt=order.spec.attempt, replica=replica.status(),
-                    )  # fmt: skip
+                        order.id,
+                        "",
+                        order.resources,
+                        order.devices,
+                        pid,
+                        order.token,
+                        owner=order.owner,
+                        rank=order.spec.rank,
+                        attempt=order.spec.attempt,
+                        replica=replica.status(),
+                    )
                 )
         return found
 
@@ -56,6 +64,10 @@ class Replicas:
 def ended(report: m.ReplicaChanged) -> m.PlacementExited:
     """The end of a placement, of the last report about its replica: code and signal of the container that decided it."""
     bad = next((one for one in report.containers if one.state == "terminated" and one.exit_code != 0), None)
-    code, number = (bad.exit_code, bad.signal) if bad is not None else (0 if report.phase == "Succeeded" else None, None)
-    reason = "" if report.phase == "Succeeded" else f"{report.reason}: {report.message}" if report.message else report.reason
+    code, number = (
+        (bad.exit_code, bad.signal) if bad is not None else (0 if report.phase == "Succeeded" else None, None)
+    )
+    reason = (
+        "" if report.phase == "Succeeded" else f"{report.reason}: {report.message}" if report.message else report.reason
+    )
     return m.PlacementExited(report.id, code, number, log=report.log, reason=reason)
