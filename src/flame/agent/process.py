@@ -20,10 +20,11 @@ import msgspec
 from flame.agent import sandbox
 from flame.agent.confinement import Ground, environment_of
 from flame.agent.joining import CA, IDENTITY
-from flame.agent.node import this_node
+from flame.agent.node import address_towards, this_node
 from flame.agent.orders import Order, Report
 from flame.agent.page import current
 from flame.agent.replicas.host import ReplicaHost
+from flame.core.base.backoff import Backoff
 from flame.core.base.errors import FlameError
 from flame.core.model import messages as m
 from flame.core.peers.agent import AgentPeer, Signal, Spawn
@@ -70,11 +71,13 @@ class AgentProcess:
     def __init__(self, config: AgentConfig, zygote: socket.socket) -> None:
         self.config, self.zygote = config, zygote
         self.ground = config.ground
-        self.node = msgspec.structs.replace(this_node(config.cluster), labels=self.ground.labels())
+        node = this_node(config.cluster)
+        self.node = msgspec.structs.replace(node, labels={**self.ground.labels(), **node.labels})
         self.relays = self._make_relays()
         if config.endpoints:
-            self.node = msgspec.structs.replace(self.node, grace=REJOIN_GRACE)
-        self.peer = AgentPeer([self.node])
+            here = address_towards(config.endpoints[0].host)
+            self.node = msgspec.structs.replace(self.node, grace=REJOIN_GRACE, address=here)
+        self.peer = AgentPeer([self.node], restarts=Backoff(*config.cluster.restart_backoff))
         self.loop = asyncio.get_running_loop()
         self.clock = Clock()
         self.replicas = ReplicaHost(

@@ -77,6 +77,8 @@ class ClusterConfig:
     """`MODEL:COUNTxMEMORY,...`: GPUs that are only said to be there."""
     max_workloads: int = 0
     """Replicas at once; 0: no limit."""
+    restart_backoff: tuple[float, float] = (1.0, 60.0)
+    """Seconds before a container that ended is started again: at first, and at most; they double in between."""
     host_paths: tuple[str, ...] = ()
     """Directories of this machine below which workloads may mount paths."""
 
@@ -140,12 +142,13 @@ _KEYS: dict[str, tuple[str, Any]] = {
     "taints": ("taints", nodes.taints),
     "simulate_gpus": ("simulate_gpus", nodes.check_simulated),
     "max_workloads": ("max_workloads", int),
+    "restart_backoff": ("restart_backoff", nodes.backoff),
     "host_paths": ("host_paths", _texts),
     "delay_release": ("delay_release", lambda v: float(v) if isinstance(v, int | float) else parse_duration(str(v))),
 }
 
 
-NODE_KEYS = ("images", "labels", "taints", "simulate_gpus", "max_workloads", "host_paths")
+NODE_KEYS = ("images", "labels", "taints", "simulate_gpus", "max_workloads", "restart_backoff", "host_paths")
 """Keys about the node, which may also stand beside `cluster:`."""
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flame.core.base.errors import InvalidArgument
-from flame.core.base.quantity import parse_size
+from flame.core.base.quantity import parse_duration, parse_size
 from flame.core.model.messages import Device, Taint
 
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -111,6 +111,16 @@ def simulated(text: str | None) -> list[Device]:
         first = sum(device.model == model for device in found)
         found += [Device(f"SIM-{model}-{first + i}", model, memory) for i in range(int(parts[2]))]
     return found
+
+
+def backoff(value: Any) -> tuple[float, float]:
+    """`[1s, 60s]` as seconds. Raises ValueError."""
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError(f"{value!r} is no list of two durations")
+    first, most = (float(one) if isinstance(one, int | float) else parse_duration(str(one)) for one in value)
+    if not 0 < first <= most:
+        raise ValueError(f"{value!r}: the first is above 0 and not above the second")
+    return first, most
 
 
 def check_simulated(value: Any) -> str:
