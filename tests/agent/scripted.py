@@ -33,7 +33,8 @@ class Scripted:
         self._listening.bind(self.path)
         self._listening.listen()
         self._numbers = itertools.count(1)
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
 
     def _serve(self) -> None:
         while True:
@@ -52,6 +53,7 @@ class Scripted:
                 if not data:
                     break
                 self.heard += [decode(envelope)[1] for envelope in deframer.feed(data)]
+            sock.close()
 
     def say(self, message: m.Message) -> None:
         assert self._sock is not None
@@ -62,9 +64,10 @@ class Scripted:
         self._sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        """The agent is gone: the connection has ended by itself."""
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._thread.join(10)
         self._listening.close()
-        if self._sock is not None:
-            self._sock.close()
 
     def all(self, kind: type) -> list:
         return [message for message in list(self.heard) if isinstance(message, kind)]
@@ -138,8 +141,8 @@ class Agent:
     def exits(self, id: str) -> list[m.PlacementExited]:
         return [one for one in self.allocator.all(m.PlacementExited) if one.id == id]
 
-    def call(self, id: str, verb: str, **more: object) -> m.ReplicaAnswer:
-        answered = self.allocator.ask(id, m.CallReplica(verb, "r", **more))
+    def call(self, replica: str, verb: str, **more: object) -> m.ReplicaAnswer:
+        answered = self.allocator.ask(replica, m.CallReplica(verb, "r", **more))
         assert answered.failure is None, answered.failure
         return answered.answer or m.ReplicaAnswer()
 

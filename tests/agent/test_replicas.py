@@ -97,7 +97,7 @@ def test_ports_are_reachable_and_others_than_those_taken(agent):
     assert all(set(one) == {"http", "metrics"} for one in found)
     assert len({port for one in found for port in one.values()}) == 4
     for one in found:
-        eventually(lambda one=one: _get(one["http"], "/") == 200, 10)
+        eventually(lambda one=one: _get(one["http"], "/x") == 200, 10)
     for id in ("port1", "port2"):
         agent.stop(id, 2.0)
         agent.ended(id)
@@ -128,14 +128,14 @@ def test_scratch_goes_and_claims_stay(agent):
     volumes = (
         m.VolumeSpec("data", "claim", "data-pvc"),
         m.VolumeSpec("logs", "empty"),
-        m.VolumeSpec("conf", "files", files={"a.txt": b"hi"}),
+        m.VolumeSpec("conf", "files", files={"a.txt": b"hi\n"}),
     )
     mounts = (
         m.MountSpec("data", "/data"),
         m.MountSpec("logs", "/opt/flame-test/logs"),
         m.MountSpec("conf", "/etc/conf.d/x", read_only=True),
     )
-    code = "set -e; cat /etc/conf.d/x/a.txt; echo kept > /data/file; echo gone > /opt/flame-test/logs/file; ls /opt/flame-test/logs; pwd; sleep 60"
+    code = "set -e; cat /etc/conf.d/x/a.txt; cd /opt/flame-test/logs; echo kept > /data/file; echo gone > file; ls; sleep 60"
     agent.start(an_order("vol", shell(code), volumes=volumes, mounts=mounts))
     status = agent.running("vol")
     assert "mounted at their paths" in status.containers[0].message
@@ -212,12 +212,15 @@ def test_readiness_only_says_who_gets_traffic(agent):
     agent.ended("ready")
 
 
+START = m.ProbeSpec("tcp", port="http", period=0.1, failure=100)
+
+
 def test_probes_by_command_and_by_connection(agent):
     live = m.ProbeSpec(
         "exec", command=("sh", "-c", 'test "$MINE" = yes && test ! -e $TMPDIR/dead'), period=0.1, failure=1
     )
     agent.start(
-        an_order("exec-probe", python(SERVE), ports=(m.PortSpec("http", 8080),), startup=m.ProbeSpec("tcp", port="http", period=0.1, failure=100),
+        an_order("exec-probe", python(SERVE), ports=(m.PortSpec("http", 8080),), startup=START,
                  liveness=live, env=(m.EnvVar("MINE", "yes"),), restart="OnFailure")
     )  # fmt: skip
     agent.until("exec-probe", lambda status: status.ready)
@@ -262,6 +265,9 @@ def test_never_means_never(agent):
     assert agent.exits("never") == [m.PlacementExited("never", 7, log="oh", reason="Error: container main: Error")]
 
 
+POLITE = "import signal, sys, time\nsignal.signal(15, lambda *a: sys.exit(print('bye')))\nprint('up')\nwhile True: time.sleep(0.05)"
+
+
 @pytest.mark.ledger("B-063")
 def test_terminated_politely_then_killed(agent):
     code = (
@@ -280,7 +286,7 @@ def test_terminated_politely_then_killed(agent):
     agent.start(
         an_order(
             "polite",
-            shell("trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done"),
+            python(POLITE),
             pre_stop=("sh", "-c", "echo pre > $TMPDIR/pre"),
         )
     )
