@@ -5,7 +5,7 @@ import signal
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from flame.core.base.backoff import Backoff
 from flame.core.model import messages as m
@@ -302,8 +302,7 @@ class Histories(RuleBasedStateMachine):
         self.preparing = self.stopped = False
         self.final_at = None
 
-    @precondition(lambda self: self.replica is None)
-    @rule(
+    @initialize(
         restart=st.sampled_from(["Always", "OnFailure", "Never"]), limit=st.integers(0, 3), init=st.integers(0, 2), main=st.integers(1, 2),
         deadline=st.sampled_from([0.0, 0.0, 30.0]), probes=st.booleans(), pre_stop=st.booleans(),
     )  # fmt: skip
@@ -344,62 +343,50 @@ class Histories(RuleBasedStateMachine):
                 self.final_at = self.now
         self.reports += self.replica.drain()
 
-    started = precondition(lambda self: self.replica is not None)
+    @rule(pick=st.integers(0, 7), outcome=st.integers(0, 7))
+    def happen(self, pick, outcome):
+        """One of the things that the shell can have to tell now."""
+        able = [(self.prepare, "")] * self.preparing
+        able += [(self.spawn, name) for name in sorted(self.spawning)]
+        able += [(self.exit, name) for name in sorted(self.running)]
+        able += [(self.probe, "")] * bool(self.probing) + [(self.pre_stop, "")] * bool(self.stops)
+        if able:
+            what, name = able[pick % len(able)]
+            what(name, outcome)
+            self.work()
 
-    @started
-    @precondition(lambda self: self.preparing)
-    @rule(good=st.booleans())
-    def prepare(self, good):
+    def prepare(self, _, outcome):
         self.preparing = False
-        if good:
+        if outcome:
             self.replica.prepared({"p": 1}, self.now)
         else:
             self.replica.unprepared("CreateContainerError", "no", self.now)
-        self.work()
 
-    @started
-    @precondition(lambda self: self.spawning)
-    @rule(data=st.data(), how=st.sampled_from(["spawned", "spawned", "spawned", "failed", "unmapped", "start error"]))
-    def spawn(self, data, how):
-        name = data.draw(st.sampled_from(sorted(self.spawning)))
+    def spawn(self, name, outcome):
         self.spawning.discard(name)
-        if how == "spawned":
+        if outcome == 0:
+            self.replica.exited(name, 128, None, self.now, reason="StartError")
+        elif outcome < 3:
+            self.replica.failed(name, ("ImageNotMapped", "CreateContainerError")[outcome - 1], "no", self.now)
+        else:
             self.pid += 1
             self.running[name] = self.pid
             self.replica.spawned(name, self.pid, self.now)
-        elif how == "start error":
-            self.replica.exited(name, 128, None, self.now, reason="StartError")
-        else:
-            self.replica.failed(name, "ImageNotMapped" if how == "unmapped" else "CreateContainerError", "no", self.now)
-        self.work()
 
-    @started
-    @precondition(lambda self: self.running)
-    @rule(data=st.data(), code=st.sampled_from([0, 0, 1, None]))
-    def exit(self, data, code):
-        name = data.draw(st.sampled_from(sorted(self.running)))
+    def exit(self, name, outcome):
         del self.running[name]
+        code = (0, 0, 0, 1, 1, 2, None, None)[outcome]
         self.replica.exited(name, code, 9 if code is None else None, self.now)
-        self.work()
 
-    @started
-    @precondition(lambda self: self.probing)
-    @rule(ok=st.booleans())
-    def probe(self, ok):
+    def probe(self, _, outcome):
         action = self.probing.pop(0)
-        self.replica.probed(action.container, action.kind, action.run, ok, "", self.now)
-        self.work()
+        self.replica.probed(action.container, action.kind, action.run, outcome > 3, "", self.now)
 
-    @started
-    @precondition(lambda self: self.stops)
-    @rule()
-    def pre_stop(self):
+    def pre_stop(self, _, outcome):
         action = self.stops.pop(0)
         self.replica.pre_stopped(action.container, action.run, self.now)
-        self.work()
 
-    @started
-    @rule(ahead=st.sampled_from([0.3, 1.0, 5.0, 700.0]))
+    @rule(ahead=st.sampled_from([0.3, 1.0, 5.0, 10.0, 700.0]))
     def wait(self, ahead):
         """Like the shell's timer: never past a deadline without a tick."""
         until = self.now + ahead
@@ -414,13 +401,12 @@ class Histories(RuleBasedStateMachine):
             assert later is None or later > self.now, "a tick must settle what is due"
         self.now = until
 
-    @started
-    @rule(grace=st.sampled_from([0.0, 1.0, 5.0]))
-    def stop(self, grace):
-        if self.final_at is None:
+    @rule(grace=st.sampled_from([0.0, 1.0, 5.0]), rarely=st.integers(0, 9))
+    def stop(self, grace, rarely):
+        if rarely == 7:
             self.stopped = True
-        self.replica.stop(grace, self.now)
-        self.work()
+            self.replica.stop(grace, self.now)
+            self.work()
 
     @invariant()
     def restarts_are_limited(self):
@@ -442,4 +428,4 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestHistories.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
