@@ -3,14 +3,16 @@
 import json
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from agent.scripted import Agent, an_order, python, shell
 
+from flame.agent.sandbox import refusal
 from flame.core.model import messages as m
-from flame.testing.cluster import eventually
+from flame.testing.cluster import LocalCluster, eventually
 
 
 @pytest.fixture(scope="module")
@@ -203,8 +205,6 @@ def test_an_agent_that_stops_lets_them_end(own_agent):
 
 
 def test_a_sandbox_is_what_a_label_asks_for(agent):
-    from flame.agent.sandbox import refusal
-
     if refusal(("user", "pid", "mount")):
         pytest.skip("no sandbox can be made here")
     secret = agent.data / "secret"
@@ -245,3 +245,24 @@ def test_what_a_node_says_of_itself(tmp_path):
         assert "process" in node.runtimes and os.environ.get("FLAME_NOTHING") is None
     finally:
         agent.close()
+
+
+SDK = """
+import flame
+with flame.connect() as client, client.session("flmping") as session:
+    print("done", session.run(b"{}").result(30) is not None)
+"""
+
+
+def test_the_sdk_finds_the_cluster_from_inside(agent):
+    with LocalCluster() as cluster, cluster.connect() as client:
+        token = client.create_token("replica", "user").token
+        boxes = [{}] if refusal(("user", "pid", "mount")) else [{}, {"flame.runtime": "bubblewrap"}]
+        for n, labels in enumerate(boxes):
+            command = (sys.executable, "-u", "-c", SDK)
+            env = (m.EnvVar("PYTHONPATH", os.environ.get("PYTHONPATH", "")),)
+            agent.start(
+                an_order(f"sdk{n}", command, endpoint=cluster.run.endpoint, token=token, labels=labels, env=env)
+            )
+            status = agent.ended(f"sdk{n}", 60)
+            assert (status.phase, agent.output(f"sdk{n}")) == ("Succeeded", ["done True"]), agent.output(f"sdk{n}")

@@ -13,6 +13,7 @@ from flame.agent.replicas.probes import run as probe
 from flame.agent.replicas.volumes import Mount
 from flame.core.base.errors import InvalidArgument, PortTaken
 from flame.core.model import messages as m
+from flame.testing.world import a_node
 
 
 @pytest.mark.parametrize(
@@ -39,9 +40,10 @@ def test_containers_that_name_gpus_share_them_out():
         m.ContainerSpec(name, limits={"gpu": 1000 * n} if n else {}) for name, n in (("a", 2), ("b", 0), ("c", 1))
     )
     order = an_order(containers=containers, devices=devices)
-    assert [environment.share(order, one) for one in containers] == [["g0", "g1"], [], ["g2"]]
+    assert [environment.share(order, one, a_node()) for one in containers] == [["g0", "g1"], [], ["g2"]]
     alone = an_order(devices=devices)
-    assert environment.share(alone, alone.spec.containers[0]) == ["g0", "g1", "g2"]
+    node = a_node(devices=tuple(m.Device(f"g{n}", "x", 0) for n in (2, 0, 1)))
+    assert environment.share(alone, alone.spec.containers[0], node) == ["g2", "g0", "g1"]
 
 
 def test_ports_are_given_once_and_again_when_given_back():

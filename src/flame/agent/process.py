@@ -83,9 +83,6 @@ class AgentProcess:
         self.replicas = ReplicaHost(
             config.cluster, self.ground, self.node, self.peer, self._order_replica, self._go, self.clock
         )
-        self.peer.nodes[self.node.name] = self.node = msgspec.structs.replace(
-            self.node, runtimes=tuple(self.replicas.runtimes)
-        )
         self.work = config.cluster.data_dir / "work" / "executors"
         self.logs = config.cluster.data_dir / "logs" / "executors"
         self.dialler = Dialler(

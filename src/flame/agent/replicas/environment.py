@@ -81,11 +81,12 @@ def _upper(name: str) -> str:
     return re.sub(r"[^A-Z0-9]", "_", name.upper())
 
 
-def share(order: m.StartReplica, container: m.ContainerSpec) -> list[str]:
-    """The devices of one container: those that name GPUs share them out in order; where none does, all see all."""
+def share(order: m.StartReplica, container: m.ContainerSpec, node: m.RegisterNode) -> list[str]:
+    """The devices of one container, in the node's order: those that name GPUs share them out; where none does, all see all."""
+    places = {device.uuid: place for place, device in enumerate(node.devices)}
     everyone = (*order.spec.init, *order.spec.containers)
     wanted = {one.name: one.limits.get("gpu", 0) or one.requests.get("gpu", 0) for one in everyone}
-    devices = list(order.devices)
+    devices = sorted(order.devices, key=lambda uuid: (places.get(uuid, len(places)), uuid))  # a map has no order
     if not any(wanted.values()):
         return devices
     if container in order.spec.init:

@@ -69,18 +69,23 @@ class ReplicaHost:
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self.runtimes: dict[str, Runtime] = {"process": ProcessRuntime(ground, config.data_dir, self._kill)}
-        if program := oci.engine(ground.environment):
-            self.runtimes["oci"] = oci.OciRuntime(program, config.data_dir, self._kill, self._aside)
+        self._engine = oci.engine(ground.environment)
 
     def begin(self) -> None:
-        """Clear up behind an agent that was killed."""
+        """Clear up behind an agent that was killed; see whether there is a container engine that answers."""
         self.places.clear()
-        if isinstance(runtime := self.runtimes.get("oci"), oci.OciRuntime):
-            self._run(self._clear_engine(runtime))
+        if self._engine is not None:
+            data_dir = self.places.config.data_dir
+            self._run(self._find_engine(oci.OciRuntime(self._engine, data_dir, self._kill, self._aside)))
 
-    async def _clear_engine(self, runtime: oci.OciRuntime) -> None:
+    async def _find_engine(self, runtime: oci.OciRuntime) -> None:
         if trouble := await asyncio.to_thread(runtime.clear):
-            log.info("containers of an earlier agent were not looked for: %s", trouble)
+            log.info("no containers on this node: %s does not answer: %s", runtime.program, trouble)
+            return
+        self.runtimes[runtime.name] = runtime
+        node = self.peer.nodes[self.places.node.name]
+        self.peer.change(msgspec.structs.replace(node, runtimes=tuple(self.runtimes)))
+        self._go()
 
     # -- what the machines ask for
 
@@ -181,7 +186,9 @@ class ReplicaHost:
                 os.killpg(pid, number)
 
     async def _probe(self, action: RunProbe) -> None:
-        place = self.live[action.id]
+        place = self.live.get(action.id)
+        if place is None:  # it has ended meanwhile
+            return
         box = place.boxes[action.container]
         spec = getattr(box.spec, action.kind)
         if spec.kind == "exec":
@@ -202,9 +209,11 @@ class ReplicaHost:
         return code == 0, f"exec {spec.command[0]}: exit code {code}" + (f": {output}" if output else "")
 
     async def _pre_stop(self, action: RunPreStop) -> None:
-        box = self.live[action.id].boxes[action.container]
+        place, replica = self.live.get(action.id), self.peer.replicas.live.get(action.id)
+        if place is None or replica is None:
+            return
+        box = place.boxes[action.container]
         try:
-            replica = self.peer.replicas.live[action.id]
             limit = max(0.1, (replica.kill_at(action.container) or 0.0) - self._clock())
             code, output = await self._command(box, list(box.spec.pre_stop), limit)
             if code:
@@ -269,7 +278,7 @@ class ReplicaHost:
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, KeyError):
+        if not task.cancelled() and (error := task.exception()) is not None:
             log.error("replicas: %s: %s", type(error).__name__, error)
 
     # -- the end

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from flame.agent.orders import Order
-from flame.agent.replicas.runtime import Box, Kill, Refused, check_image, words
+from flame.agent.replicas.runtime import Box, Kill, Refused, check_image, sockets, words
 
 ENGINES = ("podman", "docker")
 PULLS = {"Always": "always", "IfNotPresent": "missing", "Never": "never"}
@@ -69,37 +69,15 @@ class OciRuntime:
         command, args = words(box)
         if command and command[0].startswith("-"):
             raise Refused("CreateContainerError", f"{command[0]!r} is not a command")
-        line = [
-            self.program,
-            "run",
-            "--rm",
-            "--name",
-            self.container(box),
-            "--label",
-            f"{OWN}={self.mark}",
-            "--network",
-            "host",
-        ]
+        name = self.container(box)
+        line = [self.program, "run", "--rm", "--name", name, "--label", f"{OWN}={self.mark}", "--network", "host"]
         line += ["--pull", PULLS.get(spec.pull, "always" if spec.image.endswith(":latest") else "missing")]
         line += ["--security-opt", "no-new-privileges"]
-        if spec.working_dir:
-            line += ["--workdir", spec.working_dir]
-        for mount in box.mounts:
-            flags = ",readonly" if mount.read_only else ""
-            line += ["--mount", f"type=bind,source={mount.source},target={mount.target}{flags}"]
-        line += ["--mount", f"type=bind,source={box.directory},target={box.directory}"]
-        for uuid in box.devices:
-            line += ["--device", f"nvidia.com/gpu={uuid}"]
-        if spec.limits.get("memory"):
-            line += ["--memory", str(spec.limits["memory"])]
-        if spec.limits.get("cpu"):
-            line += ["--cpus", f"{spec.limits['cpu'] / 1000:g}"]
-        if box.limits.processes:
-            line += ["--pids-limit", str(box.limits.processes)]
-        flags_, environment = self._environment(box)
-        line += flags_
-        if command:
-            line += ["--entrypoint", command[0]]
+        line += ["--workdir", spec.working_dir] if spec.working_dir else []
+        line += [*_mounts(box), *_limits(box)]
+        flags, environment = self._environment(box)
+        line += flags
+        line += ["--entrypoint", command[0]] if command else []
         line += [spec.image, *command[1:], *args]
         # The engine's client is not the container: the container's limits are the engine's to enforce.
         return Order(box.id, "", "", "", str(box.directory), environment, argv=line, cwd=str(box.directory))
@@ -121,11 +99,13 @@ class OciRuntime:
         self._spawn([self.program, "rm", "--force", self.container(box)], self.client)
 
     def clear(self) -> str:
-        """Remove what an agent of this data directory left behind when it was killed. Returns what went wrong."""
+        """Remove what an agent of this data directory left behind when it was killed. Returns why the engine does not answer."""
         try:
             found = self._run("ps", "--all", "--quiet", "--filter", f"label={OWN}={self.mark}").split()
             if found:
                 self._run("rm", "--force", *found)
+        except subprocess.CalledProcessError as error:
+            return str(error.stderr).strip() or str(error)
         except (OSError, subprocess.SubprocessError) as error:
             return str(error)
         return ""
@@ -150,3 +130,26 @@ class OciRuntime:
                 flags += ["--env", name]
                 environment[name] = value
         return flags, environment
+
+
+def _mounts(box: Box) -> list[str]:
+    """Volumes, its own directory (its token is there), and the sockets of the engine."""
+    found = []
+    for mount in box.mounts:
+        flags = ",readonly" if mount.read_only else ""
+        found += ["--mount", f"type=bind,source={mount.source},target={mount.target}{flags}"]
+    found += ["--mount", f"type=bind,source={box.directory},target={box.directory}"]
+    for path in (path for path in sockets(box) if os.path.exists(path)):
+        found += ["--mount", f"type=bind,source={path},target={path}"]
+    return found
+
+
+def _limits(box: Box) -> list[str]:
+    """Devices by CDI; memory, CPUs and processes."""
+    found = []
+    for uuid in box.devices:
+        found += ["--device", f"nvidia.com/gpu={uuid}"]
+    limits = box.spec.limits
+    found += ["--memory", str(limits["memory"])] if limits.get("memory") else []
+    found += ["--cpus", f"{limits['cpu'] / 1000:g}"] if limits.get("cpu") else []
+    return found + (["--pids-limit", str(box.limits.processes)] if box.limits.processes else [])

@@ -1,8 +1,8 @@
 """The place of a replica on this node: its directory, ports, volumes and token, and a box for each run of a container.
 
-DIR/work/replicas/<id>/token
-                       volumes/<name>
-                       <container>/root      where its command starts
+DIR/work/replicas/<id>/volumes/<name>
+                       <container>/token
+                                   root      where its command starts
                                    tmp       its TMPDIR
                                    pipes     of its output, and of commands beside it
 """
@@ -78,8 +78,6 @@ class Places:
         try:
             directory.mkdir(parents=True, mode=0o700)
             made = volumes.prepare(order, directory, self.config.data_dir, self.config.host_paths)
-            if order.token:
-                write_private(directory / "token", order.token)
             space = part(spec.namespace) if spec.tenant == "default" else f"{part(spec.tenant)}@{part(spec.namespace)}"
             logs = self.logs / space / part(spec.name)
             logs.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -98,7 +96,9 @@ class Places:
         directory = place.directory / part(name)
         for inner in ("root", "tmp", "pipes"):
             (directory / inner).mkdir(parents=True, exist_ok=True, mode=0o700)
-        devices = environment.share(order, spec)
+        if order.token:
+            write_private(directory / "token", order.token)
+        devices = environment.share(order, spec, self.node)
         known = self._image(spec)
         box = Box(
             f"{order.id}/{name}/{run}", order, spec, directory, {}, volumes.mounts(spec, order, place.volumes), place.logs[name],
@@ -122,16 +122,16 @@ class Places:
         found |= environment.of_replica(order, self.node)
         found |= environment.of_devices(order, box.devices, self.node)
         found |= environment.of_ports(place.ports, ports)
-        found |= self._engine(place)
+        found |= self._engine(order, box.directory)
         return environment.complete(found, box.spec.env)
 
-    def _engine(self, place: Place) -> Mapping[str, str]:
+    def _engine(self, order: m.StartReplica, directory: Path) -> Mapping[str, str]:
         """How the SDK in a replica finds the cluster."""
-        order, found = place.order, {}
+        found = {}
         if order.endpoint:
             found["FLAME_ENDPOINT"] = order.endpoint
         if order.token:
-            found["FLAME_TOKEN_FILE"] = str(place.directory / "token")
+            found["FLAME_TOKEN_FILE"] = str(directory / "token")
         authority = self.config.data_dir / "certs" / CA
         if order.endpoint.startswith("tls") and authority.exists():
             found["FLAME_CA_FILE"] = str(authority)

@@ -15,7 +15,7 @@ from flame.agent import sandbox
 from flame.agent.confinement import Ground
 from flame.agent.orders import Order
 from flame.agent.replicas import view
-from flame.agent.replicas.runtime import Box, Kill, Refused, check_image, words
+from flame.agent.replicas.runtime import Box, Kill, Refused, check_image, sockets, words
 from flame.core.base.errors import FlameError
 from flame.ops.isolation import RUNTIME_LABEL, runtime_of
 
@@ -92,7 +92,8 @@ class ProcessRuntime:
                 raise Refused("CreateContainerError", f"working directory {box.cwd} is in a volume; {found.note}")
             return found
         return view.apart(
-            policy, box.mounts, box.directory, box.cwd, self.data_dir, box.environment, _files(argv, box), bool(box.devices)
+            policy, box.mounts, box.directory, box.cwd, self.data_dir, box.environment, _files(argv, box), sockets(box),
+            bool(box.devices),
         )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from flame.agent import sandbox
 from flame.agent.orders import Order
 from flame.agent.replicas.environment import expand
 from flame.agent.replicas.logs import ContainerLog
@@ -16,6 +17,7 @@ from flame.core.base.errors import FlameError
 from flame.core.model import messages as m
 from flame.ops.nodes import Image
 from flame.platform.cgroups import Limits
+from flame.shell.address import parse_all
 
 _IMAGE = re.compile(r"[a-z0-9]+(?:[._:/-]+[a-z0-9]+)*(?::[\w][\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?", re.IGNORECASE)
 
@@ -76,6 +78,16 @@ def words(box: Box) -> tuple[list[str], list[str]]:
         [expand(word, box.environment) for word in box.spec.command],
         [expand(word, box.environment) for word in box.spec.args],
     )
+
+
+def sockets(box: Box) -> list[str]:
+    """Of the engine, for a container that does not see its directory. Those for sandboxes, where nobody is trusted for being the same user:
+    `FLAME_ENDPOINT` names them from now on."""
+    text = box.environment.get("FLAME_ENDPOINT", "")
+    if text != box.order.endpoint or not text:
+        return []
+    box.environment["FLAME_ENDPOINT"] = inner = sandbox.inner(text)
+    return [address.path for address in parse_all(inner) if address.path]
 
 
 def check_image(image: str) -> None:

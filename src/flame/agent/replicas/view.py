@@ -64,6 +64,7 @@ def apart(
     data_dir: Path,
     environment: Mapping[str, str],
     files: Sequence[str],
+    sockets: Sequence[str],
     devices: bool,
 ) -> View:
     """Under `bubblewrap`: the system's programs, this interpreter, `files` of the command, volumes, and its own directory."""
@@ -81,6 +82,8 @@ def apart(
             for path in (path for pattern in sandbox.GPUS for path in sorted(glob.glob(pattern))):
                 line += ["--dev-bind-try", path, path]
             line += ["--ro-bind-try", "/sys", "/sys"]
+        for path in sockets:
+            line += ["--ro-bind-try", path, path]
         line += ["--bind", str(private), str(private)]
         if not cwd.is_relative_to(private):
             line += ["--ro-bind-try", str(cwd), str(cwd)]
