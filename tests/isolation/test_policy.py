@@ -171,11 +171,11 @@ def test_a_microvm_is_refused_with_what_was_looked_for(tmp_path, monkeypatch):
 
 
 def test_sandboxes_see_each_place_once_and_never_everything(tmp_path):
-    from flame.agent.sandbox import _shallow
+    from flame.agent.sandbox import shallow
 
-    assert _shallow(["/", "/opt/a/b", "/opt/a", "/opt/a/", "/usr/lib/x", "/tmp", "/tmp/t/x"]) == ["/opt/a", "/tmp/t/x"]
+    assert shallow(["/", "/opt/a/b", "/opt/a", "/opt/a/", "/usr/lib/x", "/tmp", "/tmp/t/x"]) == ["/opt/a", "/tmp/t/x"]
     (tmp_path / "real").mkdir()
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "venv").symlink_to("../real")
-    found = _shallow([str(tmp_path / "project"), str(tmp_path / "project" / "venv")])
+    found = shallow([str(tmp_path / "project"), str(tmp_path / "project" / "venv")])
     assert sorted(found) == [str(tmp_path / "project"), str(tmp_path / "real")]

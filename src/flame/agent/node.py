@@ -1,31 +1,80 @@
-"""What this machine has: CPU slots, memory, GPUs."""
+"""What this machine has, and what its owner says of it: CPU slots, memory, GPUs, labels, taints."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import re
 import socket
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from flame.core.base.errors import InvalidArgument
 from flame.core.model.messages import Device, RegisterNode
+from flame.ops import nodes
 from flame.ops.config import ClusterConfig
 
 MIN_SLOTS = 4
 """CPU slots of a small machine: tasks that wait should not block each other on a laptop."""
+LOOPBACK = "127.0.0.1"
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+"""Kubernetes' names of what `uname` says."""
+MPS_PIPES = "/tmp/nvidia-mps"
+"""Where the control daemon of MPS listens, unless CUDA_MPS_PIPE_DIRECTORY says otherwise."""
 
 
 def this_node(config: ClusterConfig) -> RegisterNode:
-    """The node as configured; what is not configured is measured."""
+    """The node as configured; what is not configured is measured. Raises InvalidArgument for taints and simulated GPUs that are none."""
     cpus = config.cpus if config.cpus is not None else max(MIN_SLOTS, os.cpu_count() or 1)
-    devices = gpus()
+    simulated = nodes.simulated(config.simulate_gpus)
+    devices = simulated or gpus()
     count = config.gpus if config.gpus is not None else len(devices)
+    devices = devices[:count] or [Device(f"gpu-{i}", "configured", 0) for i in range(count)]
     capacity = {"cpu": int(cpus * 1000), "memory": config.memory or total_memory()}
     if count:
         capacity["gpu"] = count * 1000
+    try:
+        taints = tuple(nodes.taint(text) for text in config.taints)
+        given = nodes.labels(dict(config.labels))
+    except ValueError as error:
+        raise InvalidArgument(str(error)) from None
+    name = config.node or socket.gethostname()
+    arch, system = platform.machine(), platform.system().lower()
     return RegisterNode(
-        config.node or socket.gethostname(), capacity, capacity, arch=platform.machine(), os=platform.system().lower(),
-        devices=tuple(devices[:count]) or tuple(Device(f"gpu-{i}", "configured", 0) for i in range(count)),
+        name, capacity, capacity, arch=arch, os=system, devices=tuple(devices), address=LOOPBACK, taints=taints,
+        labels=labels(name, arch, system, devices, bool(simulated)) | given, images=tuple(config.images),
+        max_workloads=config.max_workloads,
     )  # fmt: skip
+
+
+def labels(name: str, arch: str, system: str, devices: Sequence[Device], simulated: bool) -> dict[str, str]:
+    """As Kubernetes and NVIDIA's discovery name them; `nvidia.com/gpu` is there where there are GPUs."""
+    found = {
+        "kubernetes.io/hostname": name,
+        "kubernetes.io/arch": ARCHITECTURES.get(arch, arch),
+        "kubernetes.io/os": system,
+    }
+    if devices:
+        found |= {
+            "nvidia.com/gpu": "true",
+            "nvidia.com/gpu.count": str(len(devices)),
+            "nvidia.com/gpu.product": re.sub(r"[^A-Za-z0-9._-]+", "-", devices[0].model).strip("-"),
+            "nvidia.com/gpu.memory": str(min(device.memory for device in devices) >> 20),
+        }
+    return found | {"flame.simulated-gpus": "true"} if simulated else found
+
+
+def address_towards(host: str) -> str:
+    """Where `host` reaches this machine: the local address of a route to it; loopback when there is none."""
+    try:
+        family, kind, number, _, where = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, number) as sock:
+            sock.connect(where)  # of a datagram socket: nothing is sent
+            return str(sock.getsockname()[0])
+    except OSError:
+        return LOOPBACK
 
 
 def total_memory() -> int:
@@ -66,16 +115,41 @@ def _nvml() -> list[Device]:
     except pynvml.NVMLError:
         return []
     try:
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        mps = _mps()
         out = []
-        for i in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(i)
-            text = [
-                v.decode() if isinstance(v, bytes) else str(v)
-                for v in (pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle))
-            ]
-            out.append(Device(text[0], text[1], int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)))
+        for handle in handles:
+            parts = _instances(pynvml, handle)
+            out += [_device(pynvml, part, True) for part in parts] or [_device(pynvml, handle, mps)]
         return out
     except pynvml.NVMLError:
         return []
     finally:
         pynvml.nvmlShutdown()
+
+
+def _device(pynvml: Any, handle: Any, enforced: bool) -> Device:
+    words = [
+        word.decode() if isinstance(word, bytes) else str(word)
+        for word in (pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle))
+    ]
+    return Device(words[0], words[1], int(pynvml.nvmlDeviceGetMemoryInfo(handle).total), enforced=enforced)
+
+
+def _instances(pynvml: Any, handle: Any) -> list[Any]:
+    """The MIG devices of a GPU that is divided: each is held to its part by the hardware."""
+    found = []
+    try:
+        if pynvml.nvmlDeviceGetMigMode(handle)[0] != pynvml.NVML_DEVICE_MIG_ENABLE:
+            return []
+        for index in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+            with contextlib.suppress(pynvml.NVMLError):  # a place for one that was not made
+                found.append(pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index))
+    except pynvml.NVMLError:  # not a GPU that can be divided
+        return []
+    return found
+
+
+def _mps() -> bool:
+    """Does a control daemon of MPS run, which holds its clients to the memory they were given?"""
+    return (Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", MPS_PIPES)) / "control").exists()

@@ -20,9 +20,12 @@ import msgspec
 from flame.agent import sandbox
 from flame.agent.confinement import Ground, environment_of
 from flame.agent.joining import CA, IDENTITY
-from flame.agent.node import this_node
+from flame.agent.node import address_towards, this_node
+from flame.agent.orders import Order, Report
 from flame.agent.page import current
-from flame.agent.zygote import NOT_SET_UP, Order, Report
+from flame.agent.replicas.host import ReplicaHost
+from flame.agent.zygote import NOT_SET_UP
+from flame.core.base.backoff import Backoff
 from flame.core.base.errors import FlameError
 from flame.core.model import messages as m
 from flame.core.peers.agent import AgentPeer, Signal, Spawn
@@ -69,13 +72,18 @@ class AgentProcess:
     def __init__(self, config: AgentConfig, zygote: socket.socket) -> None:
         self.config, self.zygote = config, zygote
         self.ground = config.ground
-        self.node = msgspec.structs.replace(this_node(config.cluster), labels=self.ground.labels())
+        node = this_node(config.cluster)
+        self.node = msgspec.structs.replace(node, labels={**self.ground.labels(), **node.labels})
         self.relays = self._make_relays()
         if config.endpoints:
-            self.node = msgspec.structs.replace(self.node, grace=REJOIN_GRACE)
-        self.peer = AgentPeer([self.node])
+            here = address_towards(config.endpoints[0].host)
+            self.node = msgspec.structs.replace(self.node, grace=REJOIN_GRACE, address=here)
+        self.peer = AgentPeer([self.node], restarts=Backoff(*config.cluster.restart_backoff))
         self.loop = asyncio.get_running_loop()
         self.clock = Clock()
+        self.replicas = ReplicaHost(
+            config.cluster, self.ground, self.node, self.peer, self._order_replica, self._go, self.clock
+        )
         self.work = config.cluster.data_dir / "work" / "executors"
         self.logs = config.cluster.data_dir / "logs" / "executors"
         self.dialler = Dialler(
@@ -107,6 +115,7 @@ class AgentProcess:
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.replicas.begin()
         self.zygote.setblocking(False)
         self.loop.add_reader(self.zygote.fileno(), self._from_zygote)
         if self.relays is not None and self.config.endpoints:
@@ -116,14 +125,18 @@ class AgentProcess:
         await self._stop()
 
     async def _stop(self) -> None:
-        """Executors get to leave their sessions."""
+        """Executors get to leave their sessions, containers to end."""
         for process in list(self.peer.processes.values()):
             self._kill(process.pid, signal.SIGTERM)
-        if self.peer.processes:
+        self.replicas.stop(self.config.leave_grace)
+        self._go()
+        if self.peer.processes or self.peer.replicas.live:
+            self.empty.clear()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self.empty.wait(), self.config.leave_grace)
         for process in list(self.peer.processes.values()):
             self._kill(process.pid, signal.SIGKILL)
+        self.replicas.kill()
         self.dialler.stop()
         if self._renewing is not None:
             self._renewing.cancel()
@@ -167,6 +180,9 @@ class AgentProcess:
         self.peer.lost()
 
     def _received(self, request: int, message: m.Message) -> None:
+        if isinstance(message, m.AskAgent):
+            self.replicas.answer(message, self.dialler.send)
+            return
         self.peer.receive(message, self.clock())
         self._go()
 
@@ -177,8 +193,12 @@ class AgentProcess:
                 self._spawn(action.order)
             elif isinstance(action, Signal):
                 self._kill(action.pid, signal.Signals(action.number))
+            else:
+                self.replicas.do(action)
         for message in self.peer.drain():
             self.dialler.send(message)
+        if not self.peer.processes and not self.peer.replicas.live:
+            self.empty.set()
         due = self.peer.deadline()
         if self._timer is not None:
             self._timer.cancel()
@@ -203,6 +223,9 @@ class AgentProcess:
             reason = f"cannot start: {error}"
             self.peer.failed(order.id, reason, self.clock(), of_node=isinstance(error, OSError))
             self._go()
+
+    def _order_replica(self, order: Order) -> None:
+        self.zygote.send(msgspec.json.encode(order))
 
     def _address(self, order: m.StartPlacement) -> str:
         """Where executors may find their session manager: on its sockets when it is on this machine, else through our relay."""
@@ -272,6 +295,8 @@ class AgentProcess:
 
     def _report(self, report: Report) -> None:
         now = self.clock()
+        if self.replicas.took(report):
+            return
         if report.kind == "started":
             if report.id in self.peer.processes:
                 self.peer.spawned(report.id, report.pid, now)
@@ -290,8 +315,6 @@ class AgentProcess:
                 self.peer.failed(report.id, f"{reason}: {tail[-500:]}", now, of_node=True)
             self.peer.exited(report.id, report.code, report.signal, running, f"{tail}\n{reason}".strip(), now, reason)
             self._tidy(report.id, directory, bad)
-        if not self.peer.processes:
-            self.empty.set()
 
     def _tail(self, directory: Path) -> str:
         """The last lines of its standard output and error."""

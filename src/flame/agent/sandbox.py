@@ -151,18 +151,8 @@ def _view(
     writable: Iterable[str],
 ) -> list[str]:
     """The file system, from the general to the particular: later mounts cover earlier ones."""
-    line = ["--ro-bind", "/usr", "/usr"]
-    for path in SYSTEM:
-        if os.path.islink(path):
-            line += ["--symlink", os.readlink(path), path]
-        elif os.path.isdir(path):
-            line += ["--ro-bind", path, path]
-    for name in ETC:
-        line += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
-    line += ["--proc", "/proc"] if own_pids else ["--ro-bind", "/proc", "/proc"]
-    line += ["--dev", "/dev", "--ro-bind-try", "/sys/devices/system/cpu", "/sys/devices/system/cpu"]
-    line += ["--tmpfs", "/tmp", "--perms", "0700", "--dir", environment.get("HOME", "/root")]
-    for path in _shallow([*_interpreter(environment), *_application(order), *readable]):
+    line = system(own_pids, environment)
+    for path in shallow([*interpreter(environment), *_application(order), *readable]):
         line += ["--ro-bind-try", path, path]
     for path in writable:
         line += ["--bind-try", path, path]
@@ -184,7 +174,23 @@ def _view(
     return [*line, "--bind", str(directory), str(directory)]
 
 
-def _interpreter(environment: Mapping[str, str]) -> Iterator[str]:
+def system(own_pids: bool, environment: Mapping[str, str]) -> list[str]:
+    """The system's programs and libraries, devices, and an empty /tmp and home."""
+    line = ["--ro-bind", "/usr", "/usr"]
+    for path in SYSTEM:
+        if os.path.islink(path):
+            line += ["--symlink", os.readlink(path), path]
+        elif os.path.isdir(path):
+            line += ["--ro-bind", path, path]
+    for name in ETC:
+        line += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
+    line += ["--proc", "/proc"] if own_pids else ["--ro-bind", "/proc", "/proc"]
+    line += ["--dev", "/dev", "--ro-bind-try", "/sys/devices/system/cpu", "/sys/devices/system/cpu"]
+    line += ["--tmpfs", "/tmp", "--perms", "0700", "--dir", environment.get("HOME", "/root")]
+    return line
+
+
+def interpreter(environment: Mapping[str, str]) -> Iterator[str]:
     """This Python with its packages, wherever they are; not the directory somebody happened to start it in."""
     yield from (sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix)
     link = Path(sys.executable)
@@ -227,7 +233,7 @@ def _places_to_write(order: StartPlacement, data_dir: Path) -> Iterator[str]:
         yield os.path.abspath(order.spec.working_directory)
 
 
-def _shallow(paths: Iterable[str]) -> list[str]:
+def shallow(paths: Iterable[str]) -> list[str]:
     """Each once, none inside of another, never everything. What is a link is also needed where it leads to."""
     found: list[str] = []
     named = {os.path.normpath(path) for path in paths}

@@ -8,7 +8,8 @@ from typing import NoReturn
 
 import msgspec
 
-from flame.agent.zygote import Order, execute
+from flame.agent.orders import Order
+from flame.agent.zygote import execute
 
 
 def main() -> NoReturn:

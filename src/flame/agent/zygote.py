@@ -1,4 +1,4 @@
-"""The zygote: a single-threaded process (no event loop, no grpc, no numpy) that forks executors.
+"""The zygote: a single-threaded process (no event loop, no grpc, no numpy) that forks executors, and starts containers of replicas.
 
 Forking it costs 1-2 ms where starting Python costs 50. A few children wait forked already (the warm pool), each in a control group of its
 own; none has entered a session. It is told what to start on a socket and tells what started and ended. Executors die with it, it dies with
@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
+from flame.agent.entering import enter_container, enter_sandbox, redirect
+from flame.agent.orders import Order, Report
 from flame.platform.cgroups import Cgroups, Group, Limits
 from flame.platform.confine import (
     EnvironmentBlock,
@@ -54,36 +56,6 @@ NODE_LACKS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, 
 _encode, _decode = msgspec.json.encode, msgspec.json.decode
 
 
-class Order(msgspec.Struct):
-    """Start one executor. `directory` is private to it; `environment` is added to the zygote's. `limits`: of its control group;
-    `rlimits`: what it sets for itself; `sandbox`: the command line that starts it, with `environment` and no more; empty: it is forked."""
-
-    id: str
-    token: str
-    session: str
-    address: str
-    directory: str
-    environment: dict[str, str] = {}
-    python: str = ""
-    limits: Limits = Limits()
-    rlimits: dict[str, int] = {}
-    sandbox: list[str] = []
-
-
-class Report(msgspec.Struct, omit_defaults=True):
-    """`started` (pid), or `ended` (code or signal), or `failed` (why). `out_of_memory`: that is why the kernel ended it; `peak`: the most
-    memory it had, in bytes."""
-
-    id: str
-    kind: str
-    pid: int = 0
-    code: int | None = None
-    signal: int | None = None
-    reason: str = ""
-    out_of_memory: bool = False
-    peak: int = 0
-
-
 class Zygote:
     """Runs until its socket ends."""
 
@@ -92,6 +64,7 @@ class Zygote:
         self.warm: list[tuple[int, socket.socket]] = []
         self.running: dict[int, str] = {}
         self.sandboxes: set[int] = set()
+        self.containers: set[int] = set()
         self.groups: dict[int, Group] = {}
         self.doomed: list[Group] = []
         self.haunted: dict[str, float] = {}
@@ -163,8 +136,8 @@ class Zygote:
                 os.write(2, f"zygote: an executor has no control group: {error}\n".encode())
 
     def _start(self, order: Order) -> None:
-        if order.sandbox:
-            self._start_sandbox(order)
+        if order.sandbox or order.argv:
+            self._start_apart(order)
             return
         if not self.warm:
             self._fork_warm()
@@ -192,7 +165,8 @@ class Zygote:
             return False
         return True
 
-    def _start_sandbox(self, order: Order) -> None:
+    def _start_apart(self, order: Order) -> None:
+        """A child that becomes another program, once its control group is as it must be."""
         parent, (go, ready) = os.getpid(), os.pipe()
         try:
             pid = os.fork()
@@ -203,22 +177,38 @@ class Zygote:
             return
         if pid == 0:
             os.close(ready)
-            self._become_child(parent)
+            self._become_child(parent, order.tty)
             if not os.read(go, 1):
                 os._exit(1)
-            enter_sandbox(order)
+            enter_container(order) if order.argv else enter_sandbox(order)
         os.close(go)
+        if not order.tty:
+            with contextlib.suppress(OSError):
+                os.setpgid(pid, pid)  # whoever hears of it may send signals to its group at once
         self.running[pid] = order.id
-        self.sandboxes.add(pid)
-        self._enclose(pid)
+        if order.sandbox:
+            self.sandboxes.add(pid)
+        if order.argv:
+            self.containers.add(pid)
+        if order.join:
+            self._join(pid, order.join)
+        else:
+            self._enclose(pid)
         if self._limit(pid, order):
             os.write(ready, b"1")
         os.close(ready)
         self._tell(Report(order.id, "started", pid))
 
-    def _become_child(self, parent: int) -> None:
+    def _join(self, pid: int, id: str) -> None:
+        """Into the control group of a container. Where there is none it runs as it is."""
+        owner = next((other for other, name in self.running.items() if name == id), 0)
+        if (group := self.groups.get(owner)) is not None:
+            with contextlib.suppress(OSError):
+                group.add(pid)
+
+    def _become_child(self, parent: int, leads: bool = False) -> None:
         die_with_parent(parent)
-        os.setpgid(0, 0)
+        os.setsid() if leads else os.setpgid(0, 0)
         forbid_new_privileges()
         offer_as_victim()
         signal.set_wakeup_fd(-1)
@@ -260,7 +250,11 @@ class Zygote:
             self.sandboxes.discard(pid)
             code = 128 - code if 128 < code <= 192 else code
         report = Report(id, "ended", pid, code) if code >= 0 else Report(id, "ended", pid, signal=-code)
-        if group is not None and (code == -signal.SIGKILL or code == 128 + signal.SIGKILL) and group.oom_kills():
+        killed = code == -signal.SIGKILL or code == 128 + signal.SIGKILL
+        if pid in self.containers:  # a shell that starts a program may end by itself when the kernel ends that
+            self.containers.discard(pid)
+            killed = code != 0
+        if group is not None and killed and group.oom_kills():
             report.out_of_memory, report.peak = True, group.peak()
         return report
 
@@ -296,6 +290,9 @@ class Zygote:
     def finish(self) -> NoReturn:
         """The agent is done: what still runs dies with this process, its groups go before."""
         deadline, pause = time.monotonic() + LAST, 0.001
+        for pid in self.running:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
         while self.cgroups is not None and not self.cgroups.close() and time.monotonic() < deadline:
             with contextlib.suppress(ChildProcessError):
                 while os.waitpid(-1, os.WNOHANG)[0]:
@@ -311,29 +308,6 @@ def preload() -> None:
 
     import flame.agent.executor
     import flame.apps.ping  # noqa: F401
-
-
-def redirect(directory: Path) -> None:
-    """Standard output and error to files, input from nowhere."""
-    for name, fd in (("out", 1), ("err", 2)):
-        file = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.dup2(file, fd)
-        os.close(file)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-
-
-def enter_sandbox(order: Order) -> NoReturn:
-    """This process becomes the one that makes the sandbox. SIGTERM is for the executor inside, whose end ends the sandbox."""
-    try:
-        redirect(Path(order.directory))
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        os.execve(order.sandbox[0], order.sandbox, order.environment)
-    except OSError as error:
-        os.write(2, f"cannot start {order.sandbox[0]}: {error}\n".encode())
-    finally:
-        os._exit(127)
 
 
 def execute(order: Order, block: EnvironmentBlock | None = None) -> NoReturn:

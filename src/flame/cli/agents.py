@@ -12,6 +12,7 @@ import msgspec
 import typer
 
 from flame.cli import running
+from flame.cli.options import Labels, SimulatedGpus, Taints
 from flame.cli.output import labelled, write
 from flame.core.base.errors import InvalidArgument
 from flame.ops.paths import RunFile, home
@@ -36,7 +37,10 @@ def join(
     cpus: Annotated[float | None, typer.Option(min=0.001, help="slots of this node (at least 4, or its cores)")] = None,
     memory: Annotated[str | None, typer.Option(help="for executors, such as 8g (all)")] = None,
     gpus: Annotated[int | None, typer.Option(min=0, help="of this node (those that are found)")] = None,
-    config_file: Annotated[Path | None, typer.Option("--config", help="its own flame-cluster.yaml: isolation")] = None,
+    label: Labels = None,
+    taint: Taints = None,
+    simulate_gpus: SimulatedGpus = None,
+    config_file: Annotated[Path | None, typer.Option("--config", help="its own flame-cluster.yaml")] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="return when it runs")] = False,
 ) -> None:
     """Make this machine a node, until it is told to stop (`flame down --data-dir DIR`)."""
@@ -46,7 +50,16 @@ def join(
     if addresses[0].tls:
         _certify(addresses, directory, node, token, token_file, ca_file, ca_hash)
     config = running.settings(
-        directory, config_file, node=node, cpus=cpus, memory=running.size(memory), gpus=gpus, durability="memory"
+        directory,
+        config_file,
+        node=node,
+        cpus=cpus,
+        memory=running.size(memory),
+        gpus=gpus,
+        durability="memory",
+        labels=label,
+        taints=taint,
+        simulate_gpus=simulate_gpus,
     )
     options = msgspec.to_builtins(asdict(config), enc_hook=str) | {"endpoints": [str(one) for one in addresses]}
     raise typer.Exit(running.launch("flame.cluster.node", options, detach, _say_joined))

@@ -11,7 +11,7 @@ import typer
 from flame.cli import agents, identities, nodes, running
 from flame.cli.backup import backup, restore
 from flame.cli.entry import guard
-from flame.cli.options import DataDir, Endpoint, Voice
+from flame.cli.options import DataDir, Endpoint, Labels, SimulatedGpus, Taints, Voice
 from flame.cli.output import Column, fine_clock, labelled, say_data, say_list, write
 from flame.core.base.errors import FlameError
 from flame.core.base.quantity import format_size
@@ -71,6 +71,9 @@ def up(
     memory: Annotated[str | None, typer.Option(help="for executors, such as 8g (all)")] = None,
     gpus: Annotated[int | None, typer.Option(min=0, help="of this node (those that are found)")] = None,
     name: Annotated[str | None, typer.Option(help="of this node (the host name)")] = None,
+    label: Labels = None,
+    taint: Taints = None,
+    simulate_gpus: SimulatedGpus = None,
     port: Annotated[
         str | None, typer.Option(help="port of the gRPC front on loopback, or auto: same as --compat-listener")
     ] = None,
@@ -95,6 +98,9 @@ def up(
         cpus=cpus,
         memory=running.size(memory),
         gpus=gpus,
+        labels=label,
+        taints=taint,
+        simulate_gpus=simulate_gpus,
         node=name,
     )
     raise typer.Exit(running.start(settings, detach, _say_up))

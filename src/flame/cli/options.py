@@ -12,6 +12,16 @@ from flame.cli.output import VOICES
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="of the cluster; else the one running here")]
 Endpoint = Annotated[str | None, typer.Option("--endpoint", envvar="FLAME_ENDPOINT", help="another cluster")]
 
+Labels = Annotated[list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="of this node; may be repeated")]
+Taints = Annotated[
+    list[str] | None,
+    typer.Option("--taint", metavar="KEY=VALUE:Effect", help="NoSchedule, PreferNoSchedule or NoExecute; repeated"),
+]
+SimulatedGpus = Annotated[
+    str | None,
+    typer.Option("--simulate-gpus", metavar="MODEL:COUNTxMEMORY,...", help="GPUs that are only said to be there"),
+]
+
 
 def _voice(value: str) -> str:
     if value not in VOICES:

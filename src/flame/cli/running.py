@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from flame.core.base.errors import BY_CODE, FlameError, NoCluster
+from flame.core.base.errors import BY_CODE, FlameError, InvalidArgument, NoCluster
 from flame.core.base.quantity import parse_size
+from flame.ops import nodes
 from flame.ops.config import ClusterConfig, check_storage, load
 from flame.ops.paths import RunFile, default_file, home
 
@@ -33,12 +34,18 @@ def size(text: str | None) -> int | None:
 
 
 def settings(data_dir: Path | None, config: Path | None, **given: Any) -> ClusterConfig:
-    """File < command line. Raises InvalidArgument with every mistake of the file."""
+    """File < command line; labels and taints of both. Raises InvalidArgument with every mistake of the file."""
     if given.get("storage"):
         check_storage(given["storage"])
     base = ClusterConfig(data_dir=(data_dir or home() / "data").absolute())
     if config is not None:
         base = load(config, base)
+    try:
+        given["labels"] = {**base.labels, **nodes.labels(given.get("labels") or [])}
+        given["taints"] = tuple(dict.fromkeys((*base.taints, *nodes.taints(given.get("taints") or []))))
+    except ValueError as error:
+        raise InvalidArgument(str(error)) from None
+    nodes.simulated(given.get("simulate_gpus"))
     return replace(base, **{key: value for key, value in given.items() if value is not None})
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from flame.core.base.errors import InvalidArgument
 from flame.core.base.quantity import parse_duration, parse_resources, parse_size
-from flame.ops import isolation
+from flame.ops import isolation, nodes
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,20 @@ class ClusterConfig:
     """Added to the environment of every executor."""
     isolation: Mapping[str, Any] | None = None
     """What keeps executors apart, see `ops.isolation`; None: its defaults."""
+    images: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What images of workloads are on this node: image -> {directory, command, env}, see `ops.nodes`."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Of this node, beside those it finds out."""
+    taints: tuple[str, ...] = ()
+    """`KEY=VALUE:Effect`: which replicas it does not want."""
+    simulate_gpus: str | None = None
+    """`MODEL:COUNTxMEMORY,...`: GPUs that are only said to be there."""
+    max_workloads: int = 0
+    """Replicas at once; 0: no limit."""
+    restart_backoff: tuple[float, float] = (1.0, 60.0)
+    """Seconds before a container that ended is started again: at first, and at most; they double in between."""
+    host_paths: tuple[str, ...] = ()
+    """Directories of this machine below which workloads may mount paths."""
 
 
 def _texts(value: object) -> tuple[str, ...]:
@@ -123,8 +137,19 @@ _KEYS: dict[str, tuple[str, Any]] = {
     "node": ("node", str),
     "environment": ("environment", _variables),
     "isolation": ("isolation", isolation.checked),
+    "images": ("images", nodes.images),
+    "labels": ("labels", nodes.labels),
+    "taints": ("taints", nodes.taints),
+    "simulate_gpus": ("simulate_gpus", nodes.check_simulated),
+    "max_workloads": ("max_workloads", int),
+    "restart_backoff": ("restart_backoff", nodes.backoff),
+    "host_paths": ("host_paths", _texts),
     "delay_release": ("delay_release", lambda v: float(v) if isinstance(v, int | float) else parse_duration(str(v))),
 }
+
+
+NODE_KEYS = ("images", "labels", "taints", "simulate_gpus", "max_workloads", "restart_backoff", "host_paths")
+"""Keys about the node, which may also stand beside `cluster:`."""
 
 
 def load(path: Path, base: ClusterConfig) -> ClusterConfig:
@@ -159,14 +184,14 @@ def load(path: Path, base: ClusterConfig) -> ClusterConfig:
 
     if not isinstance(found, dict):
         raise InvalidArgument(f"{path}:1: the top is a mapping with a key `cluster`")
-    cluster = section(found, "cluster", "cluster")
+    cluster = {key: found[key] for key in NODE_KEYS if key in found} | section(found, "cluster", "cluster")
     changes: dict[str, Any] = {}
     for key, (name, convert) in _KEYS.items():
         if key in cluster and cluster[key] is not None:
             try:
                 changes[name] = convert(cluster[key])
             except (ValueError, TypeError, AttributeError) as error:
-                wrong(f"cluster.{key}", error)
+                wrong(key if key in found and key in NODE_KEYS else f"cluster.{key}", error)
     limits = section(cluster, "limits", "cluster.limits")
     recovery = section(section(cluster, "recovery", "cluster.recovery"), "session", "cluster.recovery.session")
     for values, key, name in (

@@ -1091,6 +1091,7 @@ class ContainerSpec(Message):
     startup: ProbeSpec | None = None
     pre_stop: tuple[str, ...] = ()
     grace: float | None = None
+    pull: str = ""  # of an image, under `oci`: Always, IfNotPresent or Never
 
 
 class ReplicaSpec(Message):
@@ -1115,6 +1116,7 @@ class ReplicaSpec(Message):
     rendezvous: str = ""  # host:port of rank 0
     runtime: str = "process"  # or oci
     tenant: str = "default"
+    deadline: float = 0.0
 
 
 class StartReplica(Message):

@@ -1,7 +1,8 @@
 """An agent's half of the conversation with the allocator, without any I/O: what it was told to run, what runs, what ended.
 
-The shell (and the simulator) call `receive` for what comes in, `spawned`, `failed` and `exited` for what processes do, and `tick` at
-`deadline()`. `drain` gives what to send, `actions` what to do: `Spawn` a process, `Signal` a process group.
+The shell (and the simulator) call `receive` for what comes in, `spawned`, `failed` and `exited` for what executors do, the methods of
+`replicas.live[id]` for what containers do, and `tick` at `deadline()`. `drain` gives what to send, `actions` what to do: `Spawn` a process,
+`Signal` a process group, and what `core.peers.replica` asks for.
 
 Orders are kept by placement id: an order that comes twice is one order. A report that may not have arrived is sent again on the
 next connection, after the list of what runs.
@@ -19,6 +20,8 @@ from flame.core.base.backoff import Backoff
 from flame.core.model import messages as m
 from flame.core.model.messages import Message
 from flame.core.model.reactor import Effect
+from flame.core.peers.replica import FINAL
+from flame.core.peers.replicas import Replicas, ended
 
 BEAT = 5.0
 """Seconds between heartbeats."""
@@ -73,14 +76,23 @@ class Process:
 class AgentPeer:
     """All nodes of one agent (usually one)."""
 
-    def __init__(self, nodes: Sequence[m.RegisterNode], token: str = "", backoff: Backoff | None = None) -> None:
+    def __init__(
+        self,
+        nodes: Sequence[m.RegisterNode],
+        token: str = "",
+        backoff: Backoff | None = None,
+        restarts: Backoff | None = None,
+    ) -> None:
+        """`backoff`: before an executor of an application that cannot start; `restarts`: before a container is started again."""
         self.nodes = {node.name: node for node in nodes}
         self.token = token
         self.backoff = backoff or Backoff()
+        self.replicas = Replicas(restarts)
         self.connected = False
         self.processes: dict[str, Process] = {}
         self._failures: dict[str, int] = {}
         self._reports: dict[str, m.PlacementExited] = {}
+        self._finals: dict[str, m.ReplicaChanged] = {}
         self._beat_at = 0.0
         self._out: list[Message] = []
         self._actions: list[Effect] = []
@@ -96,7 +108,9 @@ class AgentPeer:
         self._beat_at = now + BEAT
         for node in self.nodes.values():
             self._out.append(self._register(node))
-        self._out += self._reports.values()
+        self._out += [replica.status() for replica in self.replicas.live.values()]
+        for id, report in self._reports.items():
+            self._out += [self._finals[id], report] if id in self._finals else [report]
 
     def lost(self) -> None:
         """The connection ended. Everything goes on running."""
@@ -113,6 +127,10 @@ class AgentPeer:
     def receive(self, message: Message, now: float) -> None:
         if isinstance(message, m.StartPlacement):
             self._start(message, now)
+        elif isinstance(message, m.StartReplica):
+            if message.id not in self._reports:
+                self.replicas.start(message, now)
+                self._gather()
         elif isinstance(message, m.StopPlacement):
             self._stop(message, now)
 
@@ -125,7 +143,10 @@ class AgentPeer:
 
     def _stop(self, message: m.StopPlacement, now: float) -> None:
         process = self.processes.get(message.id)
-        if process is None:
+        if message.id in self.replicas.live:
+            self.replicas.live[message.id].stop(message.grace, now, message.reason)
+            self._gather()
+        elif process is None:
             self._say(self._reports.get(message.id) or m.PlacementExited(message.id, reason="not running here"))
         elif not process.asked:
             del self.processes[message.id]
@@ -189,6 +210,7 @@ class AgentPeer:
         for process in list(self.processes.values()):
             self._spawn_if_due(process, now)
             self._kill_if_due(process, now)
+        self.replicas.tick(now)
 
     def deadline(self) -> float | None:
         """When `tick` is due."""
@@ -198,28 +220,40 @@ class AgentPeer:
                 due.append(process.start_at)
             if process.kill_at is not None and process.pid:
                 due.append(process.kill_at)
+        if (at := self.replicas.deadline()) is not None:
+            due.append(at)
         return min(due, default=None)
 
     def drain(self) -> list[Message]:
         """What to send now."""
+        self._gather()
         out, self._out = self._out, []
         return out
 
     def actions(self) -> list[Effect]:
         """What to do now, in order."""
+        self._gather()
         actions, self._actions = self._actions, []
-        return actions
+        return actions + self.replicas.actions()
 
     # -- inside
 
+    def _gather(self) -> None:
+        """What replicas have to tell. After the last word about one comes the end of its placement."""
+        for report in self.replicas.drain():
+            self._say(report)
+            if report.phase in FINAL:
+                self._finals[report.id] = report
+                self._report(ended(report))
+
     def _register(self, node: m.RegisterNode) -> m.RegisterNode:
-        running = tuple(
+        executors = tuple(
             m.Placed(p.id, p.session, p.resources, p.devices, process.pid, p.token, p.shim, p.address)
             for process in self.processes.values()
             if process.order.node == node.name
             for p in (process.placed,)
         )
-        return replace(node, running=running)
+        return replace(node, running=(*executors, *self.replicas.running(node.name)))
 
     def _spawn_if_due(self, process: Process, now: float) -> None:
         if not process.asked and now >= process.start_at:
@@ -237,7 +271,9 @@ class AgentPeer:
     def _report(self, report: m.PlacementExited) -> None:
         self._reports[report.id] = report
         while len(self._reports) > MAX_REPORTS:
-            del self._reports[next(iter(self._reports))]
+            oldest = next(iter(self._reports))
+            del self._reports[oldest]
+            self._finals.pop(oldest, None)
         self._say(report)
 
     def _say(self, message: Message) -> None:

@@ -1862,7 +1862,7 @@ class EnvVar(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
 
 class ContainerSpec(_message.Message):
-    __slots__ = ("name", "image", "command", "args", "env", "working_dir", "ports", "mounts", "requests", "limits", "liveness", "readiness", "startup", "pre_stop", "grace")
+    __slots__ = ("name", "image", "command", "args", "env", "working_dir", "ports", "mounts", "requests", "limits", "liveness", "readiness", "startup", "pre_stop", "grace", "pull")
     class RequestsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -1892,6 +1892,7 @@ class ContainerSpec(_message.Message):
     STARTUP_FIELD_NUMBER: _ClassVar[int]
     PRE_STOP_FIELD_NUMBER: _ClassVar[int]
     GRACE_FIELD_NUMBER: _ClassVar[int]
+    PULL_FIELD_NUMBER: _ClassVar[int]
     name: str
     image: str
     command: _containers.RepeatedScalarFieldContainer[str]
@@ -1907,10 +1908,11 @@ class ContainerSpec(_message.Message):
     startup: ProbeSpec
     pre_stop: _containers.RepeatedScalarFieldContainer[str]
     grace: float
-    def __init__(self, name: _Optional[str] = ..., image: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., args: _Optional[_Iterable[str]] = ..., env: _Optional[_Iterable[_Union[EnvVar, _Mapping]]] = ..., working_dir: _Optional[str] = ..., ports: _Optional[_Iterable[_Union[PortSpec, _Mapping]]] = ..., mounts: _Optional[_Iterable[_Union[MountSpec, _Mapping]]] = ..., requests: _Optional[_Mapping[str, int]] = ..., limits: _Optional[_Mapping[str, int]] = ..., liveness: _Optional[_Union[ProbeSpec, _Mapping]] = ..., readiness: _Optional[_Union[ProbeSpec, _Mapping]] = ..., startup: _Optional[_Union[ProbeSpec, _Mapping]] = ..., pre_stop: _Optional[_Iterable[str]] = ..., grace: _Optional[float] = ...) -> None: ...
+    pull: str
+    def __init__(self, name: _Optional[str] = ..., image: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., args: _Optional[_Iterable[str]] = ..., env: _Optional[_Iterable[_Union[EnvVar, _Mapping]]] = ..., working_dir: _Optional[str] = ..., ports: _Optional[_Iterable[_Union[PortSpec, _Mapping]]] = ..., mounts: _Optional[_Iterable[_Union[MountSpec, _Mapping]]] = ..., requests: _Optional[_Mapping[str, int]] = ..., limits: _Optional[_Mapping[str, int]] = ..., liveness: _Optional[_Union[ProbeSpec, _Mapping]] = ..., readiness: _Optional[_Union[ProbeSpec, _Mapping]] = ..., startup: _Optional[_Union[ProbeSpec, _Mapping]] = ..., pre_stop: _Optional[_Iterable[str]] = ..., grace: _Optional[float] = ..., pull: _Optional[str] = ...) -> None: ...
 
 class ReplicaSpec(_message.Message):
-    __slots__ = ("workload", "workload_id", "name", "namespace", "rank", "world_size", "attempt", "containers", "init", "volumes", "labels", "restart", "backoff_limit", "grace", "rendezvous", "runtime", "tenant")
+    __slots__ = ("workload", "workload_id", "name", "namespace", "rank", "world_size", "attempt", "containers", "init", "volumes", "labels", "restart", "backoff_limit", "grace", "rendezvous", "runtime", "tenant", "deadline")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -1935,6 +1937,7 @@ class ReplicaSpec(_message.Message):
     RENDEZVOUS_FIELD_NUMBER: _ClassVar[int]
     RUNTIME_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_FIELD_NUMBER: _ClassVar[int]
     workload: str
     workload_id: str
     name: str
@@ -1952,7 +1955,8 @@ class ReplicaSpec(_message.Message):
     rendezvous: str
     runtime: str
     tenant: str
-    def __init__(self, workload: _Optional[str] = ..., workload_id: _Optional[str] = ..., name: _Optional[str] = ..., namespace: _Optional[str] = ..., rank: _Optional[int] = ..., world_size: _Optional[int] = ..., attempt: _Optional[int] = ..., containers: _Optional[_Iterable[_Union[ContainerSpec, _Mapping]]] = ..., init: _Optional[_Iterable[_Union[ContainerSpec, _Mapping]]] = ..., volumes: _Optional[_Iterable[_Union[VolumeSpec, _Mapping]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., restart: _Optional[str] = ..., backoff_limit: _Optional[int] = ..., grace: _Optional[float] = ..., rendezvous: _Optional[str] = ..., runtime: _Optional[str] = ..., tenant: _Optional[str] = ...) -> None: ...
+    deadline: float
+    def __init__(self, workload: _Optional[str] = ..., workload_id: _Optional[str] = ..., name: _Optional[str] = ..., namespace: _Optional[str] = ..., rank: _Optional[int] = ..., world_size: _Optional[int] = ..., attempt: _Optional[int] = ..., containers: _Optional[_Iterable[_Union[ContainerSpec, _Mapping]]] = ..., init: _Optional[_Iterable[_Union[ContainerSpec, _Mapping]]] = ..., volumes: _Optional[_Iterable[_Union[VolumeSpec, _Mapping]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., restart: _Optional[str] = ..., backoff_limit: _Optional[int] = ..., grace: _Optional[float] = ..., rendezvous: _Optional[str] = ..., runtime: _Optional[str] = ..., tenant: _Optional[str] = ..., deadline: _Optional[float] = ...) -> None: ...
 
 class StartReplica(_message.Message):
     __slots__ = ("id", "node", "owner", "spec", "resources", "devices", "gpu_memory", "endpoint", "token")
