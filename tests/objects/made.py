@@ -74,6 +74,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "FlameWorkload": {"spec": workload()["spec"]},
     "PriorityClass": {"value": 1},
     "ResourceQuota": {"spec": {"hard": {"pods": 1}}},
+    "FlameQuota": {"spec": {"tenant": "red", "guaranteed": {"requests.nvidia.com/gpu@A100": 1}}},
     "PersistentVolumeClaim": {"spec": {"resources": {"requests": {"storage": "1Gi"}}}},
     "Service": {"spec": {"ports": [{"port": 80}]}},
     "ClusterRoleBinding": {"roleRef": {"kind": "ClusterRole", "name": "r"}},

@@ -8,6 +8,7 @@ import pytest
 from objects.made import GUIDE, World, config, guide, guide_body, workload
 
 from flame.core.base.errors import InvalidArgument, NotFound
+from flame.core.objects.check import named
 from flame.core.objects.settings import (
     ClusterSettings,
     Source,
@@ -15,6 +16,7 @@ from flame.core.objects.settings import (
     config_source,
     effective,
     override_source,
+    sources_of,
     values_source,
     view,
 )
@@ -183,6 +185,15 @@ def test_sharers_that_need_more_memory_than_there_is_are_refused_at_load():
         effective([from_guide("gpu-config"), override_source({"gpu.sharing.maxWorkloadsPerGPU": 8})])
     ten = effective([override_source({"gpu.sharing.maxWorkloadsPerGPU": 10, "gpu.sharing.memoryFraction": 0.1})])
     assert ten["gpu.sharing.memoryFraction"] == 0.1
+
+
+def test_values_that_are_not_legal_with_the_defaults_are_refused_before_they_are_stored():
+    world = World()
+    (document,) = read("flame: {core: {resources: {requests: {cpu: 9}}}}\n", "values.yaml")
+    for write in (lambda: checked(document), lambda: world.apply(named(document.body))):
+        with pytest.raises(InvalidArgument, match="asks for 9, more than its limit of 4"):
+            write()
+    assert effective(sources_of(world.objects, parse))["core.resources.requests.cpu"] == "1"
 
 
 @pytest.mark.ledger("B-003")

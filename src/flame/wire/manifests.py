@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,11 +30,11 @@ from yaml.events import (
 from flame.core.base.errors import InvalidArgument, PayloadTooLarge
 from flame.core.objects import check
 from flame.core.objects.kinds import Kind
-from flame.core.objects.kinds.configuration import CONFIG_MAP
+from flame.core.objects.kinds.configuration import CONFIG_MAP, HELM_VALUES
 from flame.core.objects.paths import join
-from flame.core.objects.problems import invalid
+from flame.core.objects.problems import Problem, invalid
 from flame.core.objects.schema import Body
-from flame.core.objects.settings import config_problems
+from flame.core.objects.settings import config_problems, values_problems
 
 MAX_TEXT = 4 * 1024 * 1024
 """Characters of one text."""
@@ -107,10 +107,13 @@ def checked(document: Document) -> tuple[Kind, Body]:
     """
     body = check.named(document.body)
     kind = check.check(body, document.file, document.lines)
+    problems: Sequence[Problem] = ()
     if kind is CONFIG_MAP:
         problems = config_problems(body, parse, lambda path, line: embedded_line(document, path, line))
-        if problems:
-            raise invalid(problems, file=document.file, lines=document.lines)
+    elif kind is HELM_VALUES:
+        problems = values_problems(body)
+    if problems:
+        raise invalid(problems, file=document.file, lines=document.lines)
     return kind, body
 
 

@@ -265,7 +265,21 @@ def config_problems(body: Body, parse: Parse, locate: Callable[[str, int], int] 
         line = next((source.lines[p] for p in _upwards(problem.path) if p in source.lines), 0)
         place = join("data", key)
         found.append(Problem(place, inner, problem.hint, locate(place, line) if locate and line else 0))
-    return found
+    return found or _with_defaults_problems(source, join("data", key))
+
+
+def values_problems(body: Body) -> Sequence[Problem]:
+    """What is wrong with a values file that is legal by its schema: with the defaults of what it leaves out it must be legal, too."""
+    return _with_defaults_problems(values_source(body), "flame")
+
+
+def _with_defaults_problems(source: Source, path: str) -> Sequence[Problem]:
+    """No check spans two sources, so what is legal with the defaults is legal with all others."""
+    try:
+        effective([source])
+    except InvalidArgument as error:
+        return [Problem(path, error.message, error.hint)]
+    return []
 
 
 def _upwards(path: str) -> Iterator[str]:
