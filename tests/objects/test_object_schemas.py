@@ -209,6 +209,22 @@ def test_a_values_file_with_a_misspelt_key_is_still_one():
         checked(document)
 
 
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_columns_show_fields_that_the_kind_has(kind):
+    assert len({column.name for column in KINDS[kind].columns}) == len(KINDS[kind].columns)
+    for column in KINDS[kind].columns:
+        at = KINDS[kind].schema
+        for part in parts(column.path):
+            inner = at.child(str(part)) if hasattr(at, "child") else None
+            assert inner is not None or getattr(at, "open", False), column.path
+            if inner is None:
+                break
+            at = inner
+        assert column.json_path.startswith(".") and column.kind in ("string", "integer", "number", "boolean", "date")
+    gpu = next(column for column in KINDS["FlameAgent"].columns if column.name == "GPU")
+    assert gpu.json_path == ".status.capacity.nvidia\\.com/gpu"
+
+
 def test_a_kind_that_is_not_there_is_told_with_the_nearest():
     with pytest.raises(NotFound) as caught:
         find_kind("flameworklod")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flame.core.objects import syntax
-from flame.core.objects.paths import join
+from flame.core.objects.paths import join, parts
 from flame.core.objects.problems import Problem
 from flame.core.objects.schema import Body, Boolean, Field, Integer, ListOf, MapOf, Object, Text
 
@@ -166,6 +166,12 @@ class Column:
     path: str
     kind: str = "string"
     wide: bool = False
+
+    @property
+    def json_path(self) -> str:
+        """The path as a resource definition writes it: `.status.capacity.nvidia\\.com/gpu`."""
+        keys = (f"[{part}]" if isinstance(part, int) else "." + part.replace(".", "\\.") for part in parts(self.path))
+        return "".join(keys)
 
 
 AGE = Column("Age", "metadata.creationTimestamp", "date")
