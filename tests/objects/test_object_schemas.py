@@ -26,7 +26,7 @@ from flame.wire.manifests import checked, read
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_the_smallest_object_of_every_kind_is_legal(kind):
-    assert validate(KINDS[kind], smallest(kind)) == []
+    assert validate(KINDS[kind], smallest(kind)) == [] == validate(kind.lower(), smallest(kind))
 
 
 @pytest.mark.ledger("B-001", "B-038")
@@ -116,6 +116,7 @@ CONTAINER_WRONG = [
         {"env": [{"name": "A", "value": "b", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]},
         "exclude each other",
     ),
+    ({"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.nam"}}}]}, "did you mean metadata.name?"),
     ({"env": [{"name": "A", "value": 1}]}, "put it in quotes"),
     ({"name": "Main"}, "63 lower case"),
     ({"comand": ["x"]}, "did you mean command?"),

@@ -174,6 +174,7 @@ def test_environment_and_files_from_config_maps():
         "env": [
             {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "a"}}},
             {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+            {"name": "ACCOUNT", "valueFrom": {"fieldRef": {"fieldPath": "spec.serviceAccountName"}}},
             {"name": "SPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
             {"name": "TEAM", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['team']"}}},
             {"name": "MAYBE", "valueFrom": {"configMapKeyRef": {"name": "none", "key": "a", "optional": True}}},
@@ -188,6 +189,7 @@ def test_environment_and_files_from_config_maps():
         EnvVar("P_a", "mine"),
         EnvVar("A", "1"),
         EnvVar("NODE", "$(NODE_NAME)"),
+        EnvVar("ACCOUNT", "default"),
         EnvVar("SPACE", "default"),
         EnvVar("TEAM", "red"),
     )

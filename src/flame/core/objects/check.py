@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flame.core.base.errors import FlameError
-from flame.core.objects.kinds import Kind, of_document
+from flame.core.objects.kinds import Kind, find_kind, of_document
 from flame.core.objects.kinds.configuration import HELM_VALUES
 from flame.core.objects.kinds.workload import WORKLOAD
 from flame.core.objects.problems import Problem, invalid
@@ -41,9 +41,10 @@ def kind_of_body(body: Body, file: str = "", lines: Mapping[str, int] | None = N
         raise type(error)(place + error.message, hint=error.hint) from None
 
 
-def validate(kind: Kind, body: Any) -> list[Problem]:
-    """Everything wrong with an object of this kind, in the order of the document."""
-    return list(kind.schema.problems(body, ""))
+def validate(kind: Kind | str, body: Any) -> list[Problem]:
+    """Everything wrong with an object of this kind, in the order of the document. Raises NotFound for a kind nobody knows."""
+    found = find_kind(kind) if isinstance(kind, str) else kind
+    return list(found.schema.problems(body, ""))
 
 
 def check(body: Body, file: str = "", lines: Mapping[str, int] | None = None) -> Kind:

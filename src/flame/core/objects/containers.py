@@ -13,13 +13,15 @@ from flame.core.model import messages as m
 from flame.core.objects.kinds.container import GPU
 
 FIELD_VARIABLES = {
-    "metadata.name": "POD_NAME",
-    "metadata.uid": "POD_UID",
-    "spec.nodeName": "NODE_NAME",
-    "status.podIP": "POD_IP",
-    "status.hostIP": "HOST_IP",
+    "metadata.name": "$(POD_NAME)",
+    "metadata.uid": "$(FLAME_WORKLOAD_ID)-$(FLAME_RANK)",
+    "spec.nodeName": "$(NODE_NAME)",
+    "status.podIP": "$(POD_IP)",
+    "status.podIPs": "$(POD_IP)",
+    "status.hostIP": "$(HOST_IP)",
+    "status.hostIPs": "$(HOST_IP)",
 }
-"""fieldRef that only the replica's start can tell -> the variable that stands for it; whoever starts replicas sets these."""
+"""fieldRef that only the replica's start can tell -> the text that stands for it; agents set these variables."""
 
 ConfigMaps = Mapping[str, Mapping[str, Any]]
 """Name -> body of the ConfigMaps of the workload's namespace."""
@@ -41,6 +43,7 @@ class Reading:
     limits: Mapping[str, int]
     requests: Mapping[str, int]
     gpu: int = 1000
+    account: str = "default"
     missing: list[str] = field(default_factory=list)
 
     def container(self, body: Mapping[str, Any]) -> m.ContainerSpec:
@@ -114,9 +117,11 @@ class Reading:
             return data.get(reference["key"])
         path = (origin.get("fieldRef") or {}).get("fieldPath") or ""
         if path in FIELD_VARIABLES:
-            return f"$({FIELD_VARIABLES[path]})"
+            return FIELD_VARIABLES[path]
         if path == "metadata.namespace":
             return self.namespace
+        if path == "spec.serviceAccountName":
+            return self.account
         for holder, known in (("metadata.labels", self.labels), ("metadata.annotations", self.annotations)):
             if path.startswith(f"{holder}['") and path.endswith("']"):
                 return known.get(path[len(holder) + 2 : -2], "")

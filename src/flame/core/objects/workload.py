@@ -104,12 +104,13 @@ def read_workload(body: Body, settings: ClusterSettings, configs: ConfigMaps | N
         settings.default_limits,
         settings.default_requests,
         gpu_share(body),
+        pod.get("serviceAccountName") or "default",
     )
     containers = _shared(tuple(reading.container(item) for item in pod["containers"]), body)
     init = tuple(reading.container(item) for item in pod.get("initContainers") or ())
     volumes = tuple(made for item in pod.get("volumes") or () if (made := reading.volume(item)) is not None)
     return WorkloadSpec(
-        name=about["name"],
+        name=about.get("name") or "",
         namespace=reading.namespace,
         uid=about.get("uid") or "",
         generation=about.get("generation") or 0,

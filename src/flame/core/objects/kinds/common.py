@@ -45,6 +45,11 @@ def name_field(doc: str, required: bool = False) -> NameText:
     return NameText(doc, required=required)
 
 
+def _named(value: Body, path: str) -> Iterator[Problem]:
+    if not value.get("name") and not value.get("generateName"):
+        yield Problem(join(path, "name"), "is missing", "every object has a name")
+
+
 def metadata(namespaced: bool, labels: Field = LABELS, annotations: Field = ANNOTATIONS) -> Object:
     """The metadata of an object; what the server sets may be given and is looked at, not taken."""
     fields: dict[str, Field] = {
@@ -65,7 +70,8 @@ def metadata(namespaced: bool, labels: Field = LABELS, annotations: Field = ANNO
     }
     if namespaced:
         fields["namespace"] = Text("Namespace.", default="default", pattern=syntax.LABEL, rule=syntax.LABEL_RULE)
-    return Object("Name, labels and what the server knows about the object.", fields=fields, required=True)
+    about = "Name, labels and what the server knows about the object."
+    return Object(about, fields=fields, required=True, checks=(_named,))
 
 
 def top(

@@ -9,7 +9,7 @@ from flame.core.base.quantity import parse_quantity
 from flame.core.objects import syntax
 from flame.core.objects.kinds.common import ignored
 from flame.core.objects.paths import join
-from flame.core.objects.problems import Problem
+from flame.core.objects.problems import Problem, unknown
 from flame.core.objects.schema import (
     Body,
     Boolean,
@@ -138,6 +138,27 @@ def _env_value(value: Body, path: str) -> Iterator[Problem]:
         yield Problem(join(path, "valueFrom"), "value and valueFrom exclude each other")
 
 
+_FIELD_PATHS = (
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "metadata.labels['KEY']",
+    "metadata.annotations['KEY']",
+    "spec.nodeName",
+    "spec.serviceAccountName",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
+)
+
+
+def _field_path(value: str, path: str) -> Iterator[Problem]:
+    keyed = value.startswith(("metadata.labels['", "metadata.annotations['")) and value.endswith("']")
+    if not keyed and value not in _FIELD_PATHS:
+        yield unknown(path, "field of a pod", value, _FIELD_PATHS)
+
+
 _ENV = ListOf(
     "Environment; `$(NAME)` in a value is replaced by the variable.",
     keys=("name",),
@@ -153,7 +174,10 @@ _ENV = ListOf(
                 fields={
                     "fieldRef": Object(
                         "A field of the pod.",
-                        fields={"fieldPath": Text("Path.", required=True), "apiVersion": Text("Version.")},
+                        fields={
+                            "fieldPath": Text("Path.", required=True, checks=(_field_path,)),
+                            "apiVersion": Text("Version."),
+                        },
                     ),
                     "configMapKeyRef": _key_of("A key of a ConfigMap.", "ConfigMap"),
                     "secretKeyRef": _key_of("A key of a Secret.", "Secret", unused=True),
