@@ -147,7 +147,7 @@ class AllocatorProcess(Handler):
             self.reactor.handle(Recorded(row.position, decode_row(row)), now)
             last = row.position
         self.driver.position, self._covered = last, covered
-        self.reactor.begin(now)
+        self.reactor.begin(now, opened.epoch)
         self.plane.serve(self.config.listener, UNIX)
         remote = await self._serve_machines()
         self.config.ready(opened.epoch)

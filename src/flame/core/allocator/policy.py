@@ -9,6 +9,7 @@ import msgspec
 
 from flame.core.allocator.holdings import RankClass
 from flame.core.allocator.state import Book
+from flame.core.base.errors import FlameError
 from flame.core.base.quantity import format_milli, parse_quantity
 from flame.core.model.access import EVERY
 from flame.core.model.snapshot import QuotaView
@@ -18,11 +19,16 @@ from flame.core.objects.state import Key
 from flame.core.scheduler.quota import QuotaTree
 from flame.core.workloads.job import Job
 
+SETTINGS_CODE = 5003
+
 
 def refresh(book: Book) -> None:
     """Read all of it again: something of it was written."""
     book.settings_changed = False
-    book.view = view(effective(sources_of(book.objects, book.parse)))
+    try:
+        book.view = view(effective(sources_of(book.objects, book.parse)))
+    except FlameError as error:  # stored under an older schema: what holds goes on holding
+        book.note("scheduler/settings", "SettingsRefused", SETTINGS_CODE, f"{error.message}; the settings before stay")
     book.classes = {}
     book.default_class = RankClass()
     for stored in book.objects.each("PriorityClass"):
