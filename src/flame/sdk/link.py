@@ -164,7 +164,7 @@ class Link:
 
     def busy(self) -> bool:
         """Is anything of ours in flight?"""
-        return any(w.unacked or w.waiting or w.deferred for w in self.peer.windows.values())
+        return any(w.unacked or w.waiting or w.deferred for w in list(self.peer.windows.values()))
 
     def wake(self) -> None:
         with contextlib.suppress(OSError):
@@ -259,7 +259,7 @@ class Link:
             want_write = bool(self._out)
             full = self.peer.full
         self.idle = True
-        if not full and not want_write and any(w.queue for w in self.peer.windows.values()):
+        if not full and not want_write and any(w.queue for w in list(self.peer.windows.values())):
             self.idle = False
             return
         sock = self._sock
@@ -381,7 +381,7 @@ class Link:
         if self._again_at and self._again_at <= time.monotonic():
             self._again_at = 0.0
             self.peer.again()
-            if any(window.deferred for window in self.peer.windows.values()):
+            if any(window.deferred for window in list(self.peer.windows.values())):
                 self._again_at = time.monotonic() + RETRY
 
     # -- connections ---------------------------------------------------------------------------------------------------------
@@ -497,7 +497,7 @@ class Link:
         self.closed = True
 
     def _fail_all(self, error: FlameError) -> None:
-        for window in self.peer.windows.values():
+        for window in list(self.peer.windows.values()):
             self.results.fail(window.abandon(), error)
         asked, self._asked = self._asked, {}
         for _, slot, _ in asked.values():

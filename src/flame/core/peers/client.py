@@ -204,10 +204,10 @@ class ClientPeer:
         self.history = welcome.history
         if not again:
             return
-        for window in self.windows.values():
+        for window in list(self.windows.values()):
             has = tuple(n for first, end in window.has for n in (first, end - first))
             self.out.append(m.Resume(window.id, has, window.owned))
-        frames = [frame for window in self.windows.values() for frame, _ in window.unacked]
+        frames = [frame for window in list(self.windows.values()) for frame, _ in window.unacked]
         frames.sort(key=lambda frame: frame.seq)
         self.out += frames
 
@@ -244,7 +244,7 @@ class ClientPeer:
 
     def defer(self, seq: int, room: int = 0) -> SessionWindow | None:
         """A frame was refused for now: it waits for `again`, cut to `room` tasks. None when it is none of ours (any more)."""
-        for window in self.windows.values():
+        for window in list(self.windows.values()):
             for index, (frame, tickets) in enumerate(window.unacked):
                 if frame.seq == seq:
                     del window.unacked[index]
@@ -255,7 +255,7 @@ class ClientPeer:
 
     def again(self) -> None:
         """Send deferred frames, under new keys: those behind them may have been taken meanwhile."""
-        for window in self.windows.values():
+        for window in list(self.windows.values()):
             while window.deferred and self.connected and self._frames < MAX_FRAMES:
                 frame, tickets = window.deferred.popleft()
                 self._seq += 1
