@@ -266,3 +266,23 @@ def test_the_sdk_finds_the_cluster_from_inside(agent):
             )
             status = agent.ended(f"sdk{n}", 60)
             assert (status.phase, agent.output(f"sdk{n}")) == ("Succeeded", ["done True"]), agent.output(f"sdk{n}")
+
+
+def test_without_control_groups_nothing_is_left_either(tmp_path):
+    agent = Agent(tmp_path, isolation={"cgroups": False})
+    try:
+        agent.start(an_order("left", shell("setsid sleep 300 & echo $!; sleep 0.2")))
+        agent.ended("left")
+        pid = int(agent.output("left")[0])
+        eventually(lambda: not alive(pid), 5)
+        agent.start(
+            an_order(
+                "data",
+                python("try:\n x = bytearray(900 << 20)\nexcept MemoryError: print('refused')"),
+                limits={"memory": 64 << 20},
+            )
+        )
+        agent.ended("data")
+        assert agent.output("data") == ["refused"]
+    finally:
+        agent.close()
