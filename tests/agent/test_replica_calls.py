@@ -130,6 +130,10 @@ def test_a_command_runs_where_the_container_is(agent):
     command = run("sh", "-c", "tty && stty size", tty=True)
     text, code = drain(agent, "exec", command)
     assert (code, text.decode().splitlines()[1:]) == (0, ["24 80"]) and text.startswith(b"/dev/pts/")
+    command = run("cat", tty=True)
+    agent.call("exec", "write", id=command, body=b"typed\n")
+    agent.call("exec", "write", id=command, body=b"")
+    assert drain(agent, "exec", command) == (b"typed\r\ntyped\r\n", 0)
     command = run("sh", "-c", "head -c 3000000 /dev/zero; echo end")
     text, code = drain(agent, "exec", command)
     assert (len(text), text[-4:], code) == (3_000_004, b"end\n", 0)
@@ -266,3 +270,23 @@ def test_the_sdk_finds_the_cluster_from_inside(agent):
             )
             status = agent.ended(f"sdk{n}", 60)
             assert (status.phase, agent.output(f"sdk{n}")) == ("Succeeded", ["done True"]), agent.output(f"sdk{n}")
+
+
+def test_without_control_groups_nothing_is_left_either(tmp_path):
+    agent = Agent(tmp_path, isolation={"cgroups": False})
+    try:
+        agent.start(an_order("left", shell("setsid sleep 300 & echo $!; sleep 0.2")))
+        agent.ended("left")
+        pid = int(agent.output("left")[0])
+        eventually(lambda: not alive(pid), 5)
+        agent.start(
+            an_order(
+                "data",
+                python("try:\n x = bytearray(900 << 20)\nexcept MemoryError: print('refused')"),
+                limits={"memory": 64 << 20},
+            )
+        )
+        agent.ended("data")
+        assert agent.output("data") == ["refused"]
+    finally:
+        agent.close()

@@ -11,7 +11,7 @@ import pytest
 from agent.scripted import Agent, an_order, python, shell
 
 from flame.core.model import messages as m
-from flame.platform.cgroups import Cgroups
+from flame.platform.hierarchies import find
 from flame.testing.cluster import eventually
 
 SERVE = """
@@ -298,7 +298,7 @@ def test_terminated_politely_then_killed(agent):
 
 
 @pytest.mark.ledger("B-055")
-@pytest.mark.skipif(os.geteuid() != 0 or not Cgroups.open()[0], reason="no control groups here")
+@pytest.mark.skipif(os.geteuid() != 0 or not find()[0], reason="no control groups here")
 def test_who_takes_too_much_memory_is_named(agent):
     hog = python("x = bytearray(300 << 20); import time; time.sleep(30)")
     agent.start(an_order("oom", ("sh", "-c", '"$@"; exit 1', "sh", *hog), limits={"memory": 96 << 20}))
@@ -367,3 +367,13 @@ def test_what_it_leaves_running_dies_with_it(agent):
     agent.ended("orphan")
     pid = int(agent.output("orphan")[0])
     eventually(lambda: not alive(pid), 5)
+
+
+def test_many_at_once(agent):
+    ids = [f"many{n}" for n in range(40)]
+    for id in ids:
+        agent.start(an_order(id, shell("echo $FLAME_REPLICA"), ports=(m.PortSpec("p", 80),)))
+    found = [agent.ended(id, 60) for id in ids]
+    assert {status.phase for status in found} == {"Succeeded"}
+    assert len({status.ports["p"] for status in found}) > 1
+    assert [agent.output(id) for id in ids] == [[id] for id in ids]

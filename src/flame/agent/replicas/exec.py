@@ -23,6 +23,8 @@ MOST = 16
 """Commands beside the containers of one replica at once."""
 IDLE = 600.0
 """Seconds after which a command that nobody calls for is ended."""
+END_OF_INPUT = b"\x04"
+"""What says it on a terminal."""
 OUTPUT = 4096
 """Bytes kept of what a probe prints."""
 
@@ -43,7 +45,7 @@ class Exec:
         self._in, self._closing = bytearray(), False
         self._changed = asyncio.Event()
         self._idle: asyncio.TimerHandle | None = None
-        self._doomed = False
+        self._doomed, self._tty = False, order.tty
         self._open: list[int] = []
         order.id = f"{owner}/exec/{self.id}"
         place = directory / self.id
@@ -89,8 +91,8 @@ class Exec:
             raise InvalidState("the command has ended" if self.ended else "the input of this command was closed")
         if len(self._in) + len(data) > BUFFER:
             raise Exhausted(f"the command has not read {len(self._in):,} bytes of its input")
-        self._in += data
-        self._closing = not data
+        self._closing = not data and not self._tty
+        self._in += data or (END_OF_INPUT if self._tty else b"")
         self._flush()
 
     def _flush(self) -> None:
@@ -120,9 +122,11 @@ class Exec:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), left)
         if offset > self._base:
-            del self._out[: offset - self._base]
-            self._base = min(offset, self._base + BUFFER) if self._out else offset
-        self._reader.resume()
+            read = min(offset - self._base, len(self._out))
+            del self._out[:read]
+            self._base += read
+        if len(self._out) < BUFFER:
+            self._reader.resume()
         return self._base, bytes(self._out[:limit])
 
     @property

@@ -11,6 +11,8 @@ from pathlib import Path
 CHUNK = 64 * 1024
 BURST = 16
 """Chunks read before others get their turn."""
+LAST = 256
+"""Chunks read at the end; a pipe holds a few at most."""
 
 
 class Reader:
@@ -45,8 +47,8 @@ class Reader:
             self._data(found)
 
     def drain(self) -> None:
-        """Everything that is there now: the writer has ended."""
-        self._read(1 << 20)
+        """Everything that is there now: the writer has ended. Bounded, as somebody it left behind may still write."""
+        self._read(LAST)
 
     def pause(self) -> None:
         if not self._paused and self.fd >= 0:
