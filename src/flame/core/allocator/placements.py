@@ -255,9 +255,12 @@ def end(book: Book, placement: Placement, reason: str, exit: PlacementExited | N
 
 
 def remember(book: Book, gone: PlacementGone) -> None:
+    """For as long as somebody who was away may still ask about it."""
     book.gone[gone.placement] = gone
-    while len(book.gone) > book.settings.max_gone:
-        del book.gone[next(iter(book.gone))]
+    book.gone_at.append((book.now, gone.placement))
+    settings = book.settings
+    while book.gone_at[0][0] < book.now - settings.gone_kept or len(book.gone_at) > settings.max_gone:
+        book.gone.pop(book.gone_at.popleft()[1], None)
 
 
 def rename_app(book: Book, placement: Placement, app: str) -> None:

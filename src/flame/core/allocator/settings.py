@@ -30,7 +30,11 @@ class AllocatorSettings:
     """Kept per object."""
     max_objects: int = 10_000
     """Objects with events; the first ones noted are forgotten first."""
+    max_session_objects: int = 1000
+    """Of these, sessions: they come and go by the thousand, and their session manager remembers more of them."""
     max_gone: int = 10_000
     """Ended placements remembered, so that nobody takes them up again."""
+    gone_kept: float = 300.0
+    """For how long, in seconds: longer than agents and managers are waited for."""
     scheduling: SchedulingSettings = field(default_factory=SchedulingSettings)
     """Of the scheduling cycle."""

@@ -189,6 +189,8 @@ class Book(Holdings):
         self.app_counts: dict[str, int] = {}
         # Ended placements, oldest first: what a manager that was away is told, and what agents may not bring back.
         self.gone: dict[str, PlacementGone] = {}
+        self.gone_at: deque[tuple[float, str]] = deque()
+        self.session_notes: dict[str, None] = {}  # sessions with events, the first ones noted first
         # Placements a manager named that no agent has registered (yet), with the manager that did.
         self.expected: dict[str, Peer] = {}
         # Sessions with running placements but no demand (yet), and until when they are kept.
@@ -280,6 +282,12 @@ class Book(Holdings):
             last_at = record.last or record.at
             ring.append(EventInfo(record.code, record.message, record.at, record.reason, record.count, last_at))
         self.noted(record.object, ring[-1], dropped)
+        if record.object.startswith("session/"):
+            self.session_notes[record.object] = None
+            while len(self.session_notes) > self.settings.max_session_objects:
+                oldest = next(iter(self.session_notes))
+                del self.session_notes[oldest]
+                self.events.pop(oldest, None)
         while len(self.events) > self.settings.max_objects:
             del self.events[next(iter(self.events))]
 
