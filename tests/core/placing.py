@@ -74,7 +74,13 @@ class Cluster:
             demand = self.demands[new.session]
             cost = demand.resources.get("gpu", 0) / 1000
             placed = PlacementView(
-                f"p{next(self._names)}", new.node, demand.resources, self.now, devices=new.devices, cost=cost
+                f"p{next(self._names)}",
+                new.node,
+                demand.resources,
+                self.now,
+                devices=new.devices,
+                rate=cost,
+                saved=self.now,
             )
             self.demands[new.session] = replace(demand, placements=(*demand.placements, placed), waiting=0.0)
         return plan

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 
 from flame.core.allocator.identities import weights
 from flame.core.allocator.placements import begin, drain
-from flame.core.allocator.policy import charge_of, class_of, quotas_for
-from flame.core.allocator.state import Book, Demand, Node, Placement, Tally
+from flame.core.allocator.policy import NOTHING, charge_of, quotas_for, workload_view
+from flame.core.allocator.state import Book, Demand, Node, Tally
 from flame.core.allocator.workloads import begin as begin_replica
 from flame.core.model.messages import EventInfo
-from flame.core.model.resources import choose_devices, dominant_share, fits, total
-from flame.core.model.snapshot import DemandView, NodeView, PlacementView, Plan, Reason, Snapshot
+from flame.core.model.resources import choose_devices, dominant_share, fits
+from flame.core.model.snapshot import DemandView, PlacementView, Plan, Reason, Snapshot
 from flame.core.model.states import NodeState, PlacementState
 from flame.core.scheduler.cycle import run_cycle
-from flame.core.workloads.job import Job
 
-NOTHING: Mapping[str, int] = MappingProxyType({})
 PLUGIN_CODE = 5002
 
 
 def schedule(book: Book) -> Plan:
     """One cycle: look, decide, do."""
     account(book)
-    plan = run_cycle(look(book), book.policy, book.settings.scheduling)
+    snapshot = look(book)
+    plan = run_cycle(snapshot, book.policy, book.settings.scheduling, book.fleet.memory)
+    for key in book.reserved.keys() ^ plan.reserved.keys():
+        book.dirty_jobs[key] = None
     book.reserved = plan.reserved
     complain(book)
     for item in plan.drains:
@@ -41,10 +41,10 @@ def schedule(book: Book) -> Plan:
                 begin_replica(book, demand, demand.job, node, dict(devices))
             else:
                 begin(book, demand, node, devices)
-    for session, demand in book.demands.items():
-        explain(book, session, demand, plan.reasons.get(session, ()))
-        if demand.job is not None:
-            book.dirty_jobs[session] = None
+    for view in snapshot.demands:
+        waiting = book.demands.get(view.session)
+        if waiting is not None and view.session not in plan.unexplained:
+            explain(book, view.session, waiting, plan.reasons.get(view.session, ()))
     return plan
 
 
@@ -63,11 +63,12 @@ def may_begin(book: Book, demand: Demand, node: Node) -> bool:
 
 def account(book: Book) -> None:
     """Book slot time. Whoever begins, or has all it wants, does not save up time that it could not use: neither session nor tenant."""
-    capacity = total(node.info.allocatable for node in book.nodes.values() if node.state == NodeState.READY)
+    fleet = book.fleet
+    capacity = fleet.capacity
     wants: dict[str, bool] = {}  # tenants that are there -> do they want more than they have?
     hungry: list[Demand] = []
     content: list[Demand] = []
-    for demand in book.demands.values():
+    for demand in fleet.sessions.values():
         demand.accrue(book.now)
         demand.unit = min(1.0, dominant_share(demand.resources, capacity)) / max(1, demand.wish.weight)
         wanted = max(demand.wish.want, demand.wish.min_instances)
@@ -77,13 +78,25 @@ def account(book: Book) -> None:
         more = wanted > len(demand.placements)
         wants[demand.wish.tenant] = wants.get(demand.wish.tenant, False) or more
         (hungry if demand.active and more else content).append(demand)
-    _level(hungry, content, [demand for demand in book.demands.values() if demand.active])
+    _account_workloads(book, wants)
+    _level(hungry, content, [demand for demand in fleet.sessions.values() if demand.active])
     for name, tally in book.tallies.items():
         tally.active = tally.active and name in wants
     tallies = {name: book.tally(name) for name in wants}
     starved = [tally for name, tally in tallies.items() if tally.active and wants[name]]
     rest = [tally for name, tally in tallies.items() if not (tally.active and wants[name])]
     _level(starved, rest, [tally for tally in tallies.values() if tally.active])
+
+
+def _account_workloads(book: Book, wants: dict[str, bool]) -> None:
+    """Theirs is booked by tenant: it does not order them among each other."""
+    passed, book.accounted = max(0.0, book.now - book.accounted), book.now
+    for tenant in book.fleet.tenants():
+        tally = book.tally(tenant)
+        tally.served += book.fleet.rate(tenant) * passed / max(1, tally.weight)
+        wants.setdefault(tenant, False)
+    for tenant in book.fleet.waiting():
+        wants[tenant] = True
 
 
 def _level(hungry: Sequence[Demand | Tally], rest: Sequence[Demand | Tally], running: Sequence[Demand | Tally]) -> None:
@@ -100,33 +113,22 @@ def _level(hungry: Sequence[Demand | Tally], rest: Sequence[Demand | Tally], run
 
 def look(book: Book) -> Snapshot:
     """The book as the scheduler sees it."""
-    nodes = []
-    for node in book.nodes.values():
-        coming = total(p.held() for p in node.placements.values() if p.state == PlacementState.DRAINING)
-        ready = node.state == NodeState.READY and node.peer is not None and node.info.name not in book.cordoned
-        info = node.info
-        nodes.append(
-            NodeView(
-                info.name, ready, info.allocatable, node.free(), coming, info.shim, node.devices, info.labels, info.taints,
-                info.max_workloads or book.view.agent_max_workloads,
-            )
-        )  # fmt: skip
-    demands = tuple(
-        _demand(book, demand)
-        for demand in book.demands.values()
-        if demand.manager is not None or demand.job is not None
-    )
+    fleet, view = book.fleet, book.view
+    fleet.look(book)
+    jobs = [*fleet.active, *fleet.backlog.first(fleet.memory)]
+    demands = [_session(book, demand) for demand in fleet.sessions.values() if demand.manager is not None]
+    for key in jobs:
+        demand = book.demands[key]
+        if demand.job is not None:
+            demands.append(workload_view(book, demand, demand.job))
     served = {name: tally.served for name, tally in book.tallies.items()}
-    view = book.view
     return Snapshot(
-        book.now, tuple(nodes), demands, weights(book), served, book.quotas, view.max_concurrent_workloads,
-        view.gpu_preemption, view.gpu_strategy, book.reserved,
+        book.now, tuple(fleet.nodes.values()), tuple(demands), weights(book), served, book.quotas, view.max_concurrent_workloads,
+        view.gpu_preemption, view.gpu_strategy, book.reserved, fleet.others(), fleet.totals(book.tree.usage()),
     )  # fmt: skip
 
 
-def _demand(book: Book, demand: Demand) -> DemandView:
-    if demand.job is not None:
-        return _workload(book, demand, demand.job)
+def _session(book: Book, demand: Demand) -> DemandView:
     wish = demand.wish
     quotas = quotas_for(book, wish.tenant, wish.namespace) if book.quotas else ()
     views = tuple(
@@ -157,56 +159,6 @@ def _demand(book: Book, demand: Demand) -> DemandView:
     )
 
 
-def _workload(book: Book, demand: Demand, job: Job) -> DemandView:
-    wish, spec = demand.wish, job.spec
-    rank, quotas = class_of(book, job), quotas_for(book, wish.tenant, wish.namespace) if book.quotas else ()
-    views = tuple(
-        PlacementView(
-            p.id,
-            p.node,
-            p.held(),
-            p.since,
-            p.state == PlacementState.DRAINING,
-            None,
-            p.devices,
-            cost(book, job, p),
-            job.safe_until,
-        )
-        for p in demand.placements.values()
-    )
-    return DemandView(
-        session=wish.session,
-        app=wish.app,
-        resources=demand.resources,
-        want=wish.want,
-        min=wish.min_instances,
-        max=wish.max_instances,
-        rank=rank.value,
-        created=wish.created,
-        tenant=wish.tenant,
-        hold=wish.hold,
-        served=demand.served,
-        placements=views,
-        workload=True,
-        gang=spec.min_available if spec.gang else 0,
-        labels=spec.labels,
-        namespace=spec.namespace,
-        rules=spec.rules,
-        quotas=quotas,
-        charge=charge_of(demand.resources, spec.limits) if quotas else NOTHING,
-        preempts=rank.preempts,
-        waiting=job.waiting,
-    )
-
-
-def cost(book: Book, job: Job, placement: Placement) -> float:
-    """What an eviction loses: GPU-seconds (a CPU counts a hundredth) since the start, or since the last checkpoint that the
-    workload told."""
-    since = max(placement.since, job.checkpoint)
-    size = placement.resources.get("gpu", 0) + placement.resources.get("cpu", 0) / 100
-    return size / 1000 * max(0.0, book.now - since)
-
-
 def complain(book: Book) -> None:
     """A user's plugin has crashed: it had no opinion, and whoever looks at the scheduler should know."""
     for name, said in book.policy.complaints.items():
@@ -225,3 +177,5 @@ def explain(book: Book, session: str, demand: Demand, reasons: tuple[Reason, ...
     if after != demand.reasons:
         demand.reasons = after
         book.reasons_changed[session] = None
+        if demand.job is not None:
+            book.dirty_jobs[session] = None

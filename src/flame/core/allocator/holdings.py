@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from flame.core.allocator.fleet import Fleet
 from flame.core.base.errors import Unimplemented
 from flame.core.model import messages as m
 from flame.core.model.reactor import Peer
@@ -14,6 +15,7 @@ from flame.core.objects.admission import admission
 from flame.core.objects.records import ObjectGone, ObjectKept, ObjectsSeen
 from flame.core.objects.settings import ClusterSettings, Parse, Settings, effective
 from flame.core.objects.store import Objects
+from flame.core.scheduler.quota import QuotaTree
 from flame.core.workloads.job import Job
 
 if TYPE_CHECKING:
@@ -77,6 +79,10 @@ class Holdings:
         self.classes: dict[str, RankClass] = {}
         self.default_class = RankClass()
         self.quotas: tuple[QuotaView, ...] = ()
+        self.tree = QuotaTree(())
+        """What is used of them."""
+        self.fleet = Fleet()
+        self.accounted = 0.0
         self.quotas_of: dict[tuple[str, str], tuple[str, ...]] = {}
         """(tenant, namespace) -> the quotas that count what runs there."""
         self.settings_changed = False

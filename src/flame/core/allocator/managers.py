@@ -59,7 +59,7 @@ def wants(book: Book, peer: Peer, message: DemandChanged) -> None:
     resources = interned(message.resources or book.settings.default_resources)
     if demand is None:
         demand = Demand(message, peer, resources, accrued_at=book.now, tally=book.tally(message.tenant))
-        book.demands[message.session] = demand
+        book.add_demand(demand)
         _take_up(book, demand)
     taken_over = demand.manager != peer
     demand.accrue(book.now)
@@ -100,7 +100,7 @@ def _unit(book: Book, demand: Demand) -> float:
 
 def gone(book: Book, peer: Peer | None, message: DemandGone) -> None:
     """The session is over. Its executors leave by themselves; those that have not begun are stopped, and later the rest."""
-    demand = book.demands.pop(message.session, None)
+    demand = book.drop_demand(message.session)
     if demand is None:
         return
     book.reasons_changed.pop(message.session, None)
@@ -109,6 +109,7 @@ def gone(book: Book, peer: Peer | None, message: DemandGone) -> None:
             stop(book, placement, book.settings.stop_grace, "the session is closed")
         elif placement.state != PlacementState.DRAINING:
             placement.step("drain")
+            book.fleet.node(placement.node)
     if demand.placements:
         book.wake(book.now + book.settings.leave_grace, "leave", message.session)
     book.changed()

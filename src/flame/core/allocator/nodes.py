@@ -165,6 +165,7 @@ def release(book: Book, peer: Peer, message: ReleaseNode) -> None:
         stop(book, placement, book.settings.stop_grace, "node released")
         end(book, placement, "node released")
     del book.nodes[message.node]
+    book.fleet.node(message.node)
     book.persist(NodeReleased(message.node))
     shown.no_node(book, message.node)
     book.changed()
@@ -173,6 +174,7 @@ def release(book: Book, peer: Peer, message: ReleaseNode) -> None:
 
 def remember(book: Book, node: Node) -> None:
     """Make the node's state durable, unless it is already; and show it."""
+    book.fleet.node(node.info.name)
     shown.node(book, node)
     info = info_of(book, node, 0.0)
     if book.known.get(info.name) != info:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from flame.core.allocator.policy import charge
 from flame.core.allocator.state import Book, Demand, Node, Placement
 from flame.core.model.messages import (
     DrainExecutor,
@@ -71,6 +72,8 @@ def enter(book: Book, placement: Placement, node: Node) -> None:
     node.placements[placement.id] = placement
     node.hold(placement.held())
     occupy(node.devices, placement.devices)
+    charge(book, placement, 1)
+    book.node_changed(placement.node)
     book.app_counts[placement.app] = book.app_counts.get(placement.app, 0) + 1
     book.viewed()
 
@@ -166,6 +169,7 @@ def drain(book: Book, placement: Placement, reason: str) -> None:
         book.keeper.evict(placement, reason)
         return
     placement.step("drain")
+    book.fleet.node(placement.node)
     book.say(book.manager_of(placement), DrainExecutor(placement.id, reason))
     book.viewed()
 
@@ -174,6 +178,7 @@ def stop(book: Book, placement: Placement, grace: float, reason: str) -> None:
     """Have the agent end the process."""
     if placement.state != PlacementState.DRAINING:
         placement.step("drain")
+        book.fleet.node(placement.node)
     node = book.nodes[placement.node]
     book.say(node.peer, StopPlacement(placement.id, grace, reason))
     book.viewed()
@@ -197,7 +202,7 @@ def manager_sees(book: Book, message: ExecutorChanged) -> None:
         node.hold(placement.held())
         if not message.lent:
             node.overdraw()
-        book.changed()
+        book.node_changed(placement.node)
 
 
 def exited(book: Book, message: PlacementExited) -> None:
@@ -235,6 +240,8 @@ def end(book: Book, placement: Placement, reason: str, exit: PlacementExited | N
     del node.placements[placement.id]
     node.give(placement.held())
     occupy(node.devices, placement.devices, -1)
+    charge(book, placement, -1)
+    book.node_changed(placement.node)
     book.app_counts[placement.app] -= 1
     if not book.app_counts[placement.app]:
         del book.app_counts[placement.app]

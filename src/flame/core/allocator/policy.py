@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from flame.core.allocator.holdings import RankClass
-from flame.core.allocator.state import Book
+from flame.core.allocator.state import Book, Demand, Placement
 from flame.core.base.errors import FlameError
 from flame.core.base.quantity import format_milli, parse_quantity
 from flame.core.model.access import EVERY
-from flame.core.model.snapshot import QuotaView
+from flame.core.model.snapshot import DemandView, PlacementView, QuotaView
+from flame.core.model.states import PlacementState
 from flame.core.objects.records import ObjectKept
 from flame.core.objects.settings import effective, sources_of, view
 from flame.core.objects.state import Key
-from flame.core.scheduler.quota import QuotaTree
+from flame.core.scheduler.quota import QuotaTree, charge_on
 from flame.core.workloads.job import Job
 
 SETTINGS_CODE = 5003
+NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 def refresh(book: Book) -> None:
@@ -53,6 +56,16 @@ def refresh(book: Book) -> None:
     for tenant, root in roots.items():
         book.quotas_of[tenant, EVERY] = (root,)
     book.quotas = tuple(views)
+    book.tree = QuotaTree(book.quotas)
+    for placement in book.placements.values():
+        charge(book, placement, 1)
+    sharers = book.view.gpu_max_sharers if book.view.gpu_sharing else 1
+    for name, node in book.nodes.items():
+        own = {device.uuid: device.max_sharers for device in node.info.devices}
+        for device in node.devices:
+            device.max_sharers = own.get(device.uuid) or sharers
+        book.fleet.node(name)
+        book.fleet.memory.free(name)
     book.changed()
 
 
@@ -105,7 +118,7 @@ def class_of(book: Book, job: Job) -> RankClass:
 
 def show_use(book: Book) -> None:
     """Write what is used into the status of every quota. It is not journalled: it is counted again."""
-    tree = used(book)
+    tree = book.tree
     for kind in ("ResourceQuota", "FlameQuota"):
         for stored in list(book.objects.each(kind)):
             name = stored.key.name if kind == "FlameQuota" else _name(stored.key)
@@ -130,13 +143,53 @@ def _name(key: Key) -> str:
     return f"{key.namespace}/{key.name}" if key.tenant == "default" else f"{key.tenant}/{key.namespace}/{key.name}"
 
 
-def used(book: Book) -> QuotaTree:
-    """What is used of each quota, by everything that runs."""
-    tree = QuotaTree(book.quotas)
-    for demand in book.demands.values():
-        wish = demand.wish
-        names = quotas_for(book, wish.tenant, wish.namespace)
-        limits = demand.job.spec.limits if demand.job is not None else {}
-        for _ in demand.placements:
-            tree.charge(names, charge_of(demand.resources, limits))
-    return tree
+def charge(book: Book, placement: Placement, sign: int) -> None:
+    """Count a placement in or out of the quotas that count it."""
+    if sign > 0:
+        demand = book.demands.get(placement.session)
+        if demand is None:
+            return
+        limits = demand.job.spec.limits if demand.job is not None else NOTHING
+        names = quotas_for(book, demand.wish.tenant, demand.wish.namespace)
+        placement.charged = names, charge_of(placement.resources, limits) if names else NOTHING
+    names, amounts = placement.charged
+    if names:
+        node = book.nodes.get(placement.node)
+        model = node.devices[0].model if node is not None and node.devices else ""
+        book.tree.charge(names, charge_on(amounts, model) if book.tree.by_model else amounts, sign)
+
+
+def workload_view(book: Book, demand: Demand, job: Job) -> DemandView:
+    """A workload as the scheduler sees it."""
+    wish, spec = demand.wish, job.spec
+    rank, quotas = class_of(book, job), quotas_for(book, wish.tenant, wish.namespace) if book.quotas else ()
+    views = tuple(
+        PlacementView(
+            p.id, p.node, p.held(), p.since, p.state == PlacementState.DRAINING, None, p.devices,
+            (p.resources.get("gpu", 0) + p.resources.get("cpu", 0) / 100) / 1000, max(p.since, job.checkpoint), job.safe_until,
+        )
+        for p in demand.placements.values()
+    )  # fmt: skip
+    return DemandView(
+        session=wish.session,
+        app=wish.app,
+        resources=demand.resources,
+        want=wish.want,
+        min=wish.min_instances,
+        max=wish.max_instances,
+        rank=rank.value,
+        created=wish.created,
+        tenant=wish.tenant,
+        hold=wish.hold,
+        served=demand.served,
+        placements=views,
+        workload=True,
+        gang=spec.min_available if spec.gang else 0,
+        labels=spec.labels,
+        namespace=spec.namespace,
+        rules=spec.rules,
+        quotas=quotas,
+        charge=charge_of(demand.resources, spec.limits) if quotas else NOTHING,
+        preempts=rank.preempts,
+        waiting=job.waiting,
+    )

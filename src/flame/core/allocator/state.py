@@ -6,6 +6,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from flame.core.allocator.holdings import Holdings, no_parse
 from flame.core.allocator.records import (
@@ -40,6 +41,8 @@ from flame.core.objects.settings import Parse
 from flame.core.scheduler.hooks import Policy
 from flame.core.workloads.job import Job
 
+NO_CHARGE: Mapping[str, int] = MappingProxyType({})
+
 
 @dataclass(slots=True)
 class Placement:
@@ -63,6 +66,8 @@ class Placement:
     lent: bool = False
     known_by: Peer | None = None
     """The connection of the manager that was told of it, or named it when it came back."""
+    charged: tuple[tuple[str, ...], Mapping[str, int]] = field(default=((), NO_CHARGE))
+    """The quotas that count it, and what."""
     rank: int | None = None
     """Of a replica of a workload; None: an executor of a session."""
     zombie: bool = False
@@ -227,6 +232,20 @@ class Book(Holdings):
         """Have `timers.fire` look at `what` at this time; it checks then whether there is still something to do."""
         self._timer_count += 1
         heapq.heappush(self.timers, (at, self._timer_count, what, key))
+
+    def add_demand(self, demand: Demand) -> None:
+        self.demands[demand.wish.session] = demand
+        if demand.job is None:
+            self.fleet.sessions[demand.wish.session] = demand
+
+    def drop_demand(self, key: str) -> Demand | None:
+        self.fleet.sessions.pop(key, None)
+        return self.demands.pop(key, None)
+
+    def node_changed(self, name: str) -> None:
+        """The scheduler sees this node otherwise."""
+        self.fleet.node(name)
+        self.dirty = True
 
     def changed(self) -> None:
         """Something the scheduler looks at is different."""

@@ -10,6 +10,7 @@ import msgspec
 from flame.core.allocator import shown
 from flame.core.allocator.identities import drop_workload_tokens
 from flame.core.allocator.placements import enter, stop
+from flame.core.allocator.policy import workload_view
 from flame.core.allocator.replicas import order
 from flame.core.allocator.state import Book, Demand, Node, Placement
 from flame.core.base.errors import NotFound, Unavailable
@@ -147,16 +148,19 @@ def _wish(book: Book, job: Job, decision: Decision) -> None:
             return
         demand = Demand(wish, None, interned(spec.requests), accrued_at=book.now, tally=book.tally(job.tenant), job=job)
         demand.placements = {id: book.placements[id] for id in job.replicas if id in book.placements}
-        book.demands[job.key] = demand
+        book.add_demand(demand)
         book.changed()
     elif demand.wish != wish:
         demand.accrue(book.now)
         demand.wish, demand.resources = wish, interned(spec.requests)
         book.changed()
     if not want and not job.replicas:
-        del book.demands[job.key]
+        book.drop_demand(job.key)
+        book.fleet.forget(job.key)
+        return
     hungry = want > len(job.live()) and not wish.hold
     job.waiting = (job.waiting or book.now) if hungry else 0.0
+    book.fleet.put(demand, workload_view(book, demand, job), job.key in book.reserved)
 
 
 def missing_claims(book: Book, job: Job) -> list[str]:
@@ -180,9 +184,15 @@ def waiting_for(book: Book, job: Job) -> tuple[str, str] | None:
     if book.now < job.not_before:
         return "BackOff", f"it is tried again in {job.not_before - book.now:.0f} s (attempt {job.attempt})"
     demand = book.demands.get(job.key)
-    if demand is None or not demand.reasons or len(job.live()) >= demand.wish.want:
+    if demand is None or len(job.live()) >= demand.wish.want:
         return None
-    return demand.reasons[0].reason, demand.reasons[0].message
+    ahead, first = book.fleet.backlog.ahead(job.key)
+    before = book.demands.get(first) if ahead else None
+    if before is not None and before.reasons:
+        reason = before.reasons[0]
+        name = first.rpartition("/")[2]
+        return reason.reason, f"{reason.message}; {ahead} of the same size wait longer, {name} is the first"
+    return (demand.reasons[0].reason, demand.reasons[0].message) if demand.reasons else None
 
 
 def write_status(book: Book, job: Job) -> None:
@@ -229,7 +239,8 @@ def _finalize(book: Book, job: Job) -> None:
 def _drop(book: Book, job: Job) -> None:
     """Nothing of it is wanted any more."""
     book.jobs.pop(job.key, None)
-    demand = book.demands.pop(job.key, None)
+    demand = book.drop_demand(job.key)
+    book.fleet.forget(job.key)
     for placement in list(demand.placements.values()) if demand is not None else ():
         stop(book, placement, job.spec.grace, "the workload is gone")
         shown.no_pod(book, job, placement)

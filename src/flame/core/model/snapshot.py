@@ -12,9 +12,13 @@ from flame.core.model.rules import ANYWHERE, PlacementRules
 
 @dataclass(frozen=True, slots=True)
 class PlacementView:
-    """A placement that is not gone. `since`: when it was made; `idle_since`: since when it waits for a task, None: it does not;
-    `cost`: what is
-    lost when it is evicted, in GPU-seconds (or CPU-seconds / 100) since its last checkpoint; `safe_until`: not evicted before."""
+    """A placement that is not gone.
+
+    since:      when it was made
+    idle_since: since when it waits for a task, None: it does not
+    rate:       GPUs it has (a CPU counts as a hundredth), whose time since `saved` (its start, or its last checkpoint) is lost with it
+    safe_until: not evicted before
+    """
 
     id: str
     node: str
@@ -23,8 +27,13 @@ class PlacementView:
     draining: bool = False
     idle_since: float | None = None
     devices: Mapping[str, int] = field(default_factory=dict)
-    cost: float = 0.0
+    rate: float = 0.0
+    saved: float = 0.0
     safe_until: float = 0.0
+
+    def cost(self, now: float) -> float:
+        """What its eviction loses, in GPU-seconds."""
+        return self.rate * max(0.0, now - self.saved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,8 @@ class NodeView:
     devices: tuple[Gpu, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Taint, ...] = ()
+    replicas: int = 0
+    """Of workloads that are here."""
     max_replicas: int = 0
     """Of workloads at once; 0: no limit."""
 
@@ -106,8 +117,32 @@ class QuotaView:
 
 
 @dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over everything, also over the demands that a snapshot leaves out.
+
+    capacity:  of all nodes that are ready
+    used:      by quota and resource
+    shares:    by tenant: dominant shares of all placements that stay, not divided by weights
+    workloads: that have placements
+    lowest:    the lowest rank among the demands that are left out and have placements; None: there are none
+    apart:     does any workload want to be apart from others?
+    """
+
+    capacity: Resources
+    used: Mapping[str, Mapping[str, int]]
+    shares: Mapping[str, float]
+    workloads: int = 0
+    lowest: int | None = None
+    apart: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything at one moment. `weights`: of tenants, 1 where none is given; `served`: what tenants were given so far, per weight."""
+    """Everything at one moment. `weights`: of tenants, 1 where none is given; `served`: what tenants were given so far, per weight.
+
+    demands: those for which something may have to be done; others: workloads that have what they want, and matter only as neighbours and
+    as victims; totals: of both. None: `demands` are all there are, and are summed up.
+    """
 
     now: float
     nodes: tuple[NodeView, ...]
@@ -121,6 +156,8 @@ class Snapshot:
     gpu_strategy: str = "binpack"
     reserved: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Workload -> nodes on which room was freed for it, one entry a replica: what the plan before said."""
+    others: tuple[DemandView, ...] = ()
+    totals: Totals | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,3 +196,4 @@ class Plan:
     reasons: Mapping[str, tuple[Reason, ...]] = field(default_factory=dict)
     reserved: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     recheck: float | None = None
+    unexplained: frozenset[str] = frozenset()

@@ -17,7 +17,8 @@ from typing import Any
 
 from flame.core.base.errors import HookMismatch
 from flame.core.model.snapshot import PlacementView
-from flame.core.scheduler.proposal import DemandState, NodeState
+from flame.core.scheduler.nodestate import NodeState
+from flame.core.scheduler.proposal import DemandState
 
 Answer = Callable[..., Any]
 
@@ -52,6 +53,7 @@ class Policy:
 
     def __init__(self, plugins: Sequence[object], guarded: Sequence[object] = ()) -> None:
         self.plugins = (*plugins, *guarded)
+        self.guarded = tuple(guarded)
         #: name of a guarded plugin -> what it raised, since somebody took it
         self.complaints: dict[str, str] = {}
         self._answers: dict[str, list[Answer]] = {hook: [] for hook in HOOKS}

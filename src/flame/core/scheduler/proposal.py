@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from flame.core.model.resources import (
     ANY_GPU,
@@ -17,35 +17,15 @@ from flame.core.model.resources import (
     sub,
     total,
 )
-from flame.core.model.snapshot import DemandView, Drain, NewPlacement, NodeView, PlacementView, Plan, Reason, Snapshot
+from flame.core.model.snapshot import DemandView, Drain, NewPlacement, PlacementView, Plan, Reason, Snapshot
+from flame.core.scheduler.memory import Memory
+from flame.core.scheduler.nodestate import NodeState
 from flame.core.scheduler.quota import QuotaTree, charge_on
 
+if TYPE_CHECKING:
+    from flame.core.scheduler.candidates import Candidates
+
 Undo = Callable[[], None]
-
-
-class NodeState:
-    """A node as it would be. `later`: free once everything that drains has left, less what was promised of it; `replicas`: of workloads."""
-
-    __slots__ = ("devices", "free", "later", "later_devices", "model", "name", "proposal", "replicas", "view")
-
-    def __init__(self, view: NodeView, proposal: Proposal) -> None:
-        self.view = view
-        self.proposal = proposal
-        self.name = view.name
-        self.free: Mapping[str, int] = view.free
-        self.later: Mapping[str, int] = add(view.free, view.coming) if view.coming else view.free
-        self.devices: tuple[Gpu, ...] = tuple(replace(device) for device in view.devices)
-        self.later_devices: tuple[Gpu, ...] | None = None
-        """As `devices` once everything that drains has left; None: as they are now."""
-        self.model = view.devices[0].model if view.devices else ""
-        self.replicas = 0
-
-    @property
-    def gpus_later(self) -> tuple[Gpu, ...]:
-        """To change them, where that differs from now."""
-        if self.later_devices is None:
-            self.later_devices = tuple(replace(device) for device in self.devices)
-        return self.later_devices
 
 
 class DemandState:
@@ -117,20 +97,22 @@ class TenantState:
 class Proposal:
     """A plan in the making. Every change returns the function that takes it back; undo in reverse order."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, memory: Memory | None = None) -> None:
         self.snapshot = snapshot
         self.now = snapshot.now
-        self.nodes = {view.name: NodeState(view, self) for view in snapshot.nodes if view.ready}
-        self.capacity = total(node.view.allocatable for node in self.nodes.values())
+        self.memory = memory or Memory()
+        self.nodes = self.memory.adopt(snapshot.nodes, self)
+        totals = self.totals = snapshot.totals
+        self.capacity = totals.capacity if totals else total(node.view.allocatable for node in self.nodes.values())
         self.tenants: dict[str, TenantState] = {}
         self.demands: dict[str, DemandState] = {}
         self.app_counts: dict[str, int] = {}
-        self.quotas = QuotaTree(snapshot.quotas)
-        self.any_apart = any(view.rules.apart for view in snapshot.demands)
+        self.quotas = QuotaTree(snapshot.quotas, totals.used if totals else None)
+        self.any_apart = totals.apart if totals else any(view.rules.apart for view in snapshot.demands)
         """Does anybody want to be alone? Then it matters who somebody is."""
         self.changes = 0
         """How often who is where has changed."""
-        self.workloads = 0
+        self.workloads = totals.workloads if totals else 0
         """Workloads that have placements, or were promised some."""
         self.residents: dict[str, dict[str, int]] = {}
         """Demand -> node -> how many of its placements are there and stay."""
@@ -138,31 +120,63 @@ class Proposal:
         self.drains: list[Drain] = []
         self.reserved: dict[str, list[str]] = {}
         self.reasons: dict[str, list[Reason]] = {}
+        self.unexplained: set[str] = set()
+        """Demands whose reason is still the one before."""
         self.recheck: float | None = None
+        self.candidates: dict[object, Candidates] = {}
+        """Shape -> nodes that have room for it, the best first."""
+        self._all = not snapshot.others
         for view in snapshot.demands:
-            self._add(view)
+            self._add(view, counted=totals is not None)
 
-    def _add(self, view: DemandView) -> None:
-        tenant = self.tenants.get(view.tenant)
+    def everybody(self) -> None:
+        """Take in the demands that were left out so far: somebody needs them as neighbours or victims."""
+        if not self._all:
+            self._all = True
+            for view in self.snapshot.others:
+                self._add(view, counted=True)
+
+    def others_run(self, demand: DemandState) -> bool:
+        """Has anybody else something?"""
+        return bool(self.snapshot.others) or any(o.count for o in self.demands.values() if o is not demand)
+
+    def _tenant(self, name: str) -> TenantState:
+        tenant = self.tenants.get(name)
         if tenant is None:
-            served = self.snapshot.served.get(view.tenant, 0.0)
-            tenant = TenantState(view.tenant, self.snapshot.weights.get(view.tenant, 1), served)
-            self.tenants[view.tenant] = tenant
-        share = dominant_share(view.resources, self.capacity)
-        demand = DemandState(view, min(share, 1.0), tenant)
+            served = self.snapshot.served.get(name, 0.0)
+            tenant = self.tenants[name] = TenantState(name, self.snapshot.weights.get(name, 1), served)
+            if self.totals:
+                tenant.share = self.totals.shares.get(name, 0.0) / tenant.weight
+        return tenant
+
+    def _add(self, view: DemandView, *, counted: bool) -> None:
+        """`counted`: the totals know it."""
+        tenant = self._tenant(view.tenant)
+        share = min(1.0, dominant_share(view.resources, self.capacity))
+        demand = DemandState(view, share, tenant)
         self.demands[view.session] = demand
-        tenant.share += demand.count * min(share, 1.0) / tenant.weight
         self.app_counts[view.app] = self.app_counts.get(view.app, 0) + demand.present
+        if view.workload:
+            here = self.residents.setdefault(view.session, {})
+            for placement in view.placements:
+                here[placement.node] = here.get(placement.node, 0) + 1
+        for placement in view.placements:
+            if placement.draining and placement.devices and placement.node in self.nodes:
+                node = self.nodes[placement.node]
+                node.touched = True
+                occupy(node.gpus_later, placement.devices, -1)
+        if counted:
+            return
+        tenant.share += demand.count * share / tenant.weight
         if view.workload:
             self.workloads += demand.present > 0
             for placement in view.placements:
-                self._settle(demand, placement.node, 1)
+                if placement.node in self.nodes:
+                    self.nodes[placement.node].replicas += 1
+                    self.nodes[placement.node].touched = True
         if view.quotas:
             for placement in view.placements:
                 self.quotas.charge(view.quotas, self._charged(demand, self.nodes.get(placement.node)))
-        for placement in view.placements:
-            if placement.draining and placement.devices and placement.node in self.nodes:
-                occupy(self.nodes[placement.node].gpus_later, placement.devices, -1)
 
     def _settle(self, demand: DemandState, node: str, sign: int) -> None:
         """Count a workload's placement on a node in or out."""
@@ -171,6 +185,13 @@ class Proposal:
         self.changes += 1
         if node in self.nodes:
             self.nodes[node].replicas += sign
+
+    def _touch(self, node: NodeState) -> None:
+        """It is not as it was: whoever ranks nodes looks at it again."""
+        node.touched = True
+        node.version += 1
+        for candidates in self.candidates.values():
+            candidates.refresh(node)
 
     def _charged(self, demand: DemandState, node: NodeState | None) -> Mapping[str, int]:
         charge = demand.view.charge
@@ -204,6 +225,7 @@ class Proposal:
         """The number of workloads on the node, without those that leave."""
         if not demand.view.workload or not node.view.max_replicas:
             return True
+        self.everybody()
         leaving = sum(
             placement.node == node.name and (placement.draining or placement.id in owner.leaving)
             for owner in self.demands.values()
@@ -244,21 +266,25 @@ class Proposal:
         shared = node.later is node.free
         node.free = sub(node.free, need)
         node.later = node.free if shared else sub(node.later, need)
-        occupy(node.devices, devices)
+        if devices:
+            occupy(node.gpus, devices)
         later = node.later_devices
         taken = choose_devices(later, need.get("gpu", 0), demand.gpu) if later is not None and devices else None
         if later is not None and taken:
             occupy(later, taken)
         self._count(demand, node, 1, 1)
         self.placements.append(NewPlacement(demand.view.session, node.name, devices))
+        self._touch(node)
 
         def undo() -> None:
             node.free, node.later = before
-            occupy(node.devices, devices, -1)
+            if devices:
+                occupy(node.gpus, devices, -1)
             if later is not None and taken:
                 occupy(later, taken, -1)
             self._count(demand, node, -1, -1)
             self.placements.pop()
+            self._touch(node)
 
         return undo
 
@@ -267,7 +293,9 @@ class Proposal:
         node = self.nodes.get(placement.node)
         later = node.later if node else {}
         if node:
+            node.touched = True
             node.later = add(node.later, placement.resources)
+            self.memory.coming[node.name] = None
             if placement.devices:
                 occupy(node.gpus_later, placement.devices, -1)
         self._leave(demand, -1)
@@ -295,6 +323,7 @@ class Proposal:
             occupy(node.gpus_later, taken)
         self._promise(demand, node, 1)
         self.reserved.setdefault(demand.view.session, []).append(node.name)
+        self._touch(node)
 
         def undo() -> None:
             node.later = later
@@ -302,6 +331,7 @@ class Proposal:
                 occupy(node.gpus_later, taken, -1)
             self._promise(demand, node, -1)
             self.reserved[demand.view.session].remove(node.name)
+            self._touch(node)
 
         return undo
 
@@ -319,7 +349,10 @@ class Proposal:
         reserved = {
             name: tuple(nodes) for name, nodes in self.reserved.items() if nodes and self.demands[name].view.workload
         }
-        return Plan(tuple(self.placements), tuple(self.drains), reasons, reserved, self.recheck)
+        self.memory.finish(node for nodes in reserved.values() for node in nodes)
+        return Plan(
+            tuple(self.placements), tuple(self.drains), reasons, reserved, self.recheck, frozenset(self.unexplained)
+        )
 
     def _leave(self, demand: DemandState, count: int) -> None:
         demand.count += count

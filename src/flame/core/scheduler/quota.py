@@ -30,9 +30,9 @@ class Refusal:
 class QuotaTree:
     """Usage by quota and resource, changed as the proposal places and takes back."""
 
-    def __init__(self, views: Iterable[QuotaView]) -> None:
+    def __init__(self, views: Iterable[QuotaView], used: Mapping[str, Mapping[str, int]] | None = None) -> None:
         self._views = {view.name: view for view in views}
-        self._used: dict[str, dict[str, int]] = {name: {} for name in self._views}
+        self._used: dict[str, dict[str, int]] = {name: dict((used or {}).get(name, {})) for name in self._views}
         self._children: dict[str, list[str]] = {}
         for view in self._views.values():
             self._children.setdefault(view.parent, []).append(view.name)
@@ -41,6 +41,10 @@ class QuotaTree:
 
     def __bool__(self) -> bool:
         return bool(self._views)
+
+    def usage(self) -> Mapping[str, Mapping[str, int]]:
+        """Of all quotas; it goes on changing with the tree."""
+        return self._used
 
     def __contains__(self, quota: str) -> bool:
         return quota in self._views

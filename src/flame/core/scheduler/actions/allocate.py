@@ -5,16 +5,19 @@ A gang is placed whole or not at all. When it would fit once something that alre
 
 from __future__ import annotations
 
+from flame.core.scheduler.candidates import MANY, Candidates
 from flame.core.scheduler.hooks import Policy
+from flame.core.scheduler.nodestate import NodeState
 from flame.core.scheduler.order import Line, aged
-from flame.core.scheduler.proposal import DemandState, NodeState, Proposal, Undo
+from flame.core.scheduler.proposal import DemandState, Proposal, Undo
 from flame.core.scheduler.settings import SchedulingSettings
 
 
 def allocate(proposal: Proposal, policy: Policy, settings: SchedulingSettings) -> None:
     """Place until nobody who may have more fits anywhere."""
     full: set[object] = set()  # shapes that fit nowhere any more; within an action capacity only shrinks
-    _fill(proposal, policy, settings, full, minimum=True)
+    if any(demand.view.min for demand in proposal.demands.values()):
+        _fill(proposal, policy, settings, full, minimum=True)
     _fill(proposal, policy, settings, full, minimum=False)
 
 
@@ -46,28 +49,53 @@ def place_some(
     if shape in full:
         return False
     count = demand.together
-    if _all(proposal, policy, demand, count, now=True) or (later and _all(proposal, policy, demand, count, now=False)):
+    lasting = later and lasts(proposal, policy, demand)
+    if lasting and proposal.memory.still_full(shape, demand.view.resources, count):
+        full.add(shape)
+        return False
+    found = _place(proposal, policy, demand, count)
+    if found == count or (later and _promise(proposal, policy, demand, count)):
         return True
     full.add(shape)
+    if lasting:
+        proposal.memory.note_full(shape, found)
     return False
+
+
+def lasts(proposal: Proposal, policy: Policy, demand: DemandState) -> bool:
+    """Does it depend on nothing but nodes whether this shape fits, so that the answer holds until they change?"""
+    rules = demand.view.rules
+    among = rules.near or rules.apart or rules.spread or proposal.any_apart
+    return demand.view.workload and not (among or proposal.quotas.by_model or policy.guarded)
 
 
 def hold_back(proposal: Proposal, policy: Policy, demand: DemandState) -> None:
     """Who has waited too long gets what there is kept for it, until there is enough: a stream of small ones cannot starve it."""
-    while demand.unmet and (node := best_node(proposal, policy, demand, now=False)) is not None:
+    while demand.unmet and (node := later_node(proposal, policy, demand, everywhere=True)) is not None:
         proposal.promise(demand, node)
 
 
-def _all(proposal: Proposal, policy: Policy, demand: DemandState, count: int, *, now: bool) -> bool:
+def _place(proposal: Proposal, policy: Policy, demand: DemandState, count: int) -> int:
+    """All of `count`, or none; how many there was room for."""
     undo: list[Undo] = []
-    coming = now
-    for _ in range(count):
-        node = best_node(proposal, policy, demand, now=now)
-        if node is None:
-            break
+    while len(undo) < count and (node := best_node(proposal, policy, demand)) is not None:
+        undo.append(proposal.place(demand, node, proposal.has_room(node, demand) or {}))
+    found = len(undo)
+    if found < count:
+        for take_back in reversed(undo):
+            take_back()
+    return found
+
+
+def _promise(proposal: Proposal, policy: Policy, demand: DemandState, count: int) -> bool:
+    """Set all of `count` aside where something leaves already, and else where there is room now."""
+    if not any(proposal.nodes[name].view.coming for name in proposal.memory.coming if name in proposal.nodes):
+        return False
+    undo: list[Undo] = []
+    coming = False
+    while len(undo) < count and (node := later_node(proposal, policy, demand, everywhere=count > 1)) is not None:
         coming = coming or bool(node.view.coming)
-        devices = proposal.has_room(node, demand) if now else None
-        undo.append(proposal.place(demand, node, devices or {}) if now else proposal.promise(demand, node))
+        undo.append(proposal.promise(demand, node))
     if len(undo) == count and coming:
         return True
     for take_back in reversed(undo):
@@ -75,22 +103,42 @@ def _all(proposal: Proposal, policy: Policy, demand: DemandState, count: int, *,
     return False
 
 
-def best_node(proposal: Proposal, policy: Policy, demand: DemandState, *, now: bool) -> NodeState | None:
-    """The node with the highest score that has room now, or (not `now`) will have it once what drains has left."""
+def best_node(proposal: Proposal, policy: Policy, demand: DemandState) -> NodeState | None:
+    """The node with the highest score that has room now."""
+    if len(proposal.nodes) > MANY and lasts(proposal, policy, demand):
+        shape = demand.view.rules, tuple(demand.view.resources.items())
+        candidates = proposal.candidates.get(shape)
+        if candidates is None:
+            candidates = proposal.candidates[shape] = Candidates(proposal, policy, demand)
+        return candidates.best()
     best: NodeState | None = None
     most = 0.0
     for node in proposal.nodes.values():
-        if now:
-            if proposal.has_room(node, demand) is None:
-                continue
-        elif not proposal.will_have_room(node, demand):
-            continue
-        if not proposal.allows(demand, node) or not policy.fits(node, demand):
+        if proposal.has_room(node, demand) is None or not allowed(proposal, policy, demand, node):
             continue
         score = policy.score(node, demand)
         if best is None or score > most:
             best, most = node, score
     return best
+
+
+def later_node(proposal: Proposal, policy: Policy, demand: DemandState, *, everywhere: bool) -> NodeState | None:
+    """The same once what drains has left: among the nodes where something does, or (`everywhere`) among all."""
+    best: NodeState | None = None
+    most = 0.0
+    names = proposal.nodes if everywhere else proposal.memory.coming
+    for name in names:
+        node = proposal.nodes.get(name)
+        if node is None or not proposal.will_have_room(node, demand) or not allowed(proposal, policy, demand, node):
+            continue
+        score = policy.score(node, demand)
+        if best is None or score > most:
+            best, most = node, score
+    return best
+
+
+def allowed(proposal: Proposal, policy: Policy, demand: DemandState, node: NodeState) -> bool:
+    return proposal.allows(demand, node) and policy.fits(node, demand)
 
 
 def shape_of(proposal: Proposal, demand: DemandState) -> object:

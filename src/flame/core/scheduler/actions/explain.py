@@ -7,16 +7,34 @@ from flame.core.model.resources import fits, lacking
 from flame.core.model.snapshot import Reason
 from flame.core.scheduler.actions.waiting import why_workload
 from flame.core.scheduler.actions.why import Why
+from flame.core.scheduler.candidates import MANY
 from flame.core.scheduler.hooks import Policy
-from flame.core.scheduler.proposal import DemandState, NodeState, Proposal
+from flame.core.scheduler.nodestate import NodeState
+from flame.core.scheduler.proposal import DemandState, Proposal
+from flame.core.scheduler.settings import SchedulingSettings
+
+BUDGET = 20_000
+"""Nodes that are looked at for workloads' reasons in one cycle; on a large cluster not everybody's reason is new every time."""
 
 
-def explain(proposal: Proposal, policy: Policy) -> None:
-    """One reason for every demand that did not get all it could use."""
-    for session, demand in proposal.demands.items():
-        if max(demand.view.want, demand.view.min) > demand.count:
+def explain(proposal: Proposal, policy: Policy, settings: SchedulingSettings) -> None:
+    """One reason for every demand that did not get all it could use. Who has none keeps the one before."""
+    lacking = [demand for demand in proposal.demands.values() if _lacks(demand)]
+    large = [demand for demand in lacking if waits_whole(demand)] if len(proposal.nodes) > MANY else []
+    skipped: set[str] = set()
+    if len(large) * len(proposal.nodes) > BUDGET:
+        chosen = set(proposal.memory.turns(len(large), max(1, BUDGET // len(proposal.nodes))))
+        skipped = {demand.view.session for at, demand in enumerate(large) if at not in chosen}
+        proposal.recheck_at(proposal.now + settings.recheck)
+    for demand in lacking:
+        if demand.view.session not in skipped:
             why, message = (why_workload if waits_whole(demand) else why_waiting)(proposal, policy, demand)
-            proposal.reasons[session] = [Reason(why, why.word, message)]
+            proposal.reasons[demand.view.session] = [Reason(why, why.word, message)]
+    proposal.unexplained = skipped
+
+
+def _lacks(demand: DemandState) -> bool:
+    return max(demand.view.want, demand.view.min) > demand.count
 
 
 def waits_whole(demand: DemandState) -> bool:

@@ -10,12 +10,16 @@ from collections.abc import Callable
 
 from flame.core.model.resources import fits
 from flame.core.model.snapshot import PlacementView
-from flame.core.scheduler.actions.allocate import best_node
+from flame.core.scheduler.actions.allocate import later_node
+from flame.core.scheduler.candidates import MANY
 from flame.core.scheduler.hooks import Policy
+from flame.core.scheduler.nodestate import NodeState
 from flame.core.scheduler.order import QUANTUM, Line
-from flame.core.scheduler.proposal import DemandState, NodeState, Proposal, Undo
+from flame.core.scheduler.proposal import DemandState, Proposal, Undo
 from flame.core.scheduler.settings import SchedulingSettings
 
+REACH = 8
+"""Demands for which room is looked for in one cycle on a large cluster; the others have their turn in the next ones."""
 Victim = tuple[DemandState, PlacementView]
 MayTake = Callable[[DemandState, PlacementView], bool]
 IDLE, SHARE = "idle while another session waits", "another session is below its share"
@@ -28,15 +32,18 @@ def reclaim(proposal: Proposal, policy: Policy, settings: SchedulingSettings) ->
     def waits(demand: DemandState) -> bool:
         return not demand.view.hold and demand.unmet > 0 and _may_claim(proposal, demand)
 
-    if len(proposal.demands) < 2:
+    if len(proposal.demands) + len(proposal.snapshot.others) < 2:
         return
-    waiting = [demand for demand in proposal.demands.values() if waits(demand)]
+    waiting = [demand for demand in proposal.demands.values() if waits(demand) and _may_find(proposal, demand)]
+    if len(waiting) > REACH and len(proposal.nodes) > MANY:
+        waiting = [waiting[at] for at in proposal.memory.turns(len(waiting), REACH)]
+        proposal.recheck_at(proposal.now + settings.recheck)
     line = Line(policy, proposal, waiting, settings.aging)
     while (demand := line.pop()) is not None:
         if _make_room(proposal, policy, demand):
             if waits(demand):
                 line.push(demand)
-        elif _others_run(proposal, demand):
+        elif proposal.others_run(demand):
             proposal.recheck_at(proposal.now + settings.recheck)
 
 
@@ -48,8 +55,14 @@ def _may_claim(proposal: Proposal, demand: DemandState) -> bool:
     return bool(view.quotas) and proposal.quotas.is_owed(view.quotas, view.charge, demand.together)
 
 
-def _others_run(proposal: Proposal, demand: DemandState) -> bool:
-    return any(other.count for other in proposal.demands.values() if other is not demand)
+def _may_find(proposal: Proposal, demand: DemandState) -> bool:
+    """Is there anybody at all from whom it might get something?"""
+    view, lowest = demand.view, proposal.totals.lowest if proposal.totals else None
+    if any(owner.count > owner.view.min for owner in proposal.demands.values() if owner is not demand):
+        return True
+    if lowest is not None and (lowest < view.rank or (view.quotas and proposal.quotas)):
+        return True
+    return bool(proposal.memory.coming)
 
 
 def _make_room(proposal: Proposal, policy: Policy, demand: DemandState) -> bool:
@@ -67,9 +80,10 @@ def _make_room(proposal: Proposal, policy: Policy, demand: DemandState) -> bool:
 
 def _room_for_one(proposal: Proposal, policy: Policy, demand: DemandState) -> list[Undo] | None:
     if proposal.room(demand):
-        node = best_node(proposal, policy, demand, now=False)
+        node = later_node(proposal, policy, demand, everywhere=True)
         if node is not None:
             return [proposal.promise(demand, node)]
+    proposal.everybody()
     nodes = [
         node
         for node in proposal.nodes.values()
@@ -130,7 +144,7 @@ def _cheapest(
             continue
         price = (
             max(owner.view.rank for owner, _ in victims),
-            sum(placement.cost for _, placement in victims),
+            sum(placement.cost(proposal.now) for _, placement in victims),
             len(victims),
         )
         if best is None or price < least:
@@ -149,7 +163,7 @@ def _offers(proposal: Proposal, demand: DemandState) -> dict[str, list[Victim]]:
         view = owner.view
         lead = -owner.tenant.after(None, QUANTUM), view.priority, -(owner.served + owner.share), -view.created
         for placement in proposal.staying(owner):
-            lost = sum(one.cost for one in _group(proposal, owner, placement))
+            lost = sum(one.cost(proposal.now) for one in _group(proposal, owner, placement))
             offers.append(((view.rank, view.workload, lost, *lead, -placement.since), owner, placement))
     offers.sort(key=lambda offer: offer[0])
     by_node: dict[str, list[Victim]] = {}
@@ -191,7 +205,9 @@ def _group(proposal: Proposal, owner: DemandState, placement: PlacementView) -> 
 def _least(proposal: Proposal, demand: DemandState, node: NodeState, taken: list[list[Victim]]) -> list[Victim]:
     """Spare those that need not go after all, the dearest first."""
     needed = list(taken)
-    for group in sorted(taken, key=lambda group: (-group[0][0].view.rank, -sum(p.cost for _, p in group))):
+    for group in sorted(
+        taken, key=lambda group: (-group[0][0].view.rank, -sum(p.cost(proposal.now) for _, p in group))
+    ):
         if len(needed) == 1:
             break
         rest = [other for other in needed if other is not group]

@@ -11,7 +11,8 @@ from flame.core.model.rules import affinity_refusal, selector_refusal, taint_ref
 from flame.core.scheduler.actions.allocate import best_node
 from flame.core.scheduler.actions.why import Why
 from flame.core.scheduler.hooks import Policy
-from flame.core.scheduler.proposal import DemandState, NodeState, Proposal, Undo
+from flame.core.scheduler.nodestate import NodeState
+from flame.core.scheduler.proposal import DemandState, Proposal, Undo
 from flame.core.scheduler.quota import Refusal
 
 MOST = 4
@@ -118,7 +119,7 @@ def _gpu_text(demand: DemandState, node: NodeState) -> str:
 def _gang(proposal: Proposal, policy: Policy, demand: DemandState, count: int) -> str:
     """How many of a gang would fit at once."""
     undo: list[Undo] = []
-    while len(undo) < count and (node := best_node(proposal, policy, demand, now=True)) is not None:
+    while len(undo) < count and (node := best_node(proposal, policy, demand)) is not None:
         undo.append(proposal.place(demand, node, proposal.has_room(node, demand) or {}))
     for take_back in reversed(undo):
         take_back()

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from flame.core.model.resources import WHOLE_GPU
-from flame.core.scheduler.proposal import DemandState, NodeState
+from flame.core.scheduler.nodestate import NodeState
+from flame.core.scheduler.proposal import DemandState
 
 STRATEGIES = ("binpack", "spread", "custom")
 WEIGHT = 10.0

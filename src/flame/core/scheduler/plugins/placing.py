@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flame.core.scheduler.proposal import DemandState, NodeState
+from flame.core.scheduler.nodestate import NodeState
+from flame.core.scheduler.proposal import DemandState
 
 
 class Shim:

@@ -13,7 +13,8 @@ from flame.core.model.rules import (
     taint_refusal,
 )
 from flame.core.model.snapshot import DemandView
-from flame.core.scheduler.proposal import DemandState, NodeState, Proposal
+from flame.core.scheduler.nodestate import NodeState
+from flame.core.scheduler.proposal import DemandState, Proposal
 
 Domains = dict[str, int]
 
@@ -43,6 +44,8 @@ class Rules:
         rules = demand.view.rules
         if not (rules.preferred_nodes or node.view.taints or rules.near or rules.apart or rules.spread):
             return None
+        if rules.near or rules.apart or rules.spread:
+            node.proposal.everybody()
         liked = float(node_preference(rules, node.view.labels, node.view.taints, node.name))
         for term in rules.near:
             liked += term.weight * bool(self._among(node, demand, term))
@@ -55,6 +58,7 @@ class Rules:
     def _neighbours_refuse(self, node: NodeState, demand: DemandState) -> str:
         """Why those who are there already keep it off this node; empty when they do not."""
         rules, mine = demand.view.rules, demand.view
+        node.proposal.everybody()
         for term in rules.required_near:
             first = not any(self._domains(node.proposal, demand, term).values())
             alone = first and term.matches(mine.labels, mine.namespace, mine.namespace)
