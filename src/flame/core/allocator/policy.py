@@ -192,4 +192,5 @@ def workload_view(book: Book, demand: Demand, job: Job) -> DemandView:
         charge=charge_of(demand.resources, spec.limits) if quotas else NOTHING,
         preempts=rank.preempts,
         waiting=job.waiting,
+        explained=bool(demand.reasons),
     )

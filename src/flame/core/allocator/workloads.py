@@ -66,6 +66,7 @@ def sync(book: Book, key: Key) -> None:
             job.not_before = book.now + book.settings.adopt_grace  # agents that run some of it may come back
         book.jobs[name] = job
     job.take(spec)
+    job.ignored = tuple(ignored_fields(WORKLOAD, stored.body))
     job.deleting = bool(stored.metadata.get("deletionTimestamp"))
     book.dirty_jobs[name] = None
 
@@ -200,7 +201,7 @@ def write_status(book: Book, job: Job) -> None:
     stored = stored_of(book, job)
     if stored is None:
         return
-    status = status_of(job, stored.status, waiting_for(book, job), book.now, ignored_fields(WORKLOAD, stored.body))
+    status = status_of(job, stored.status, waiting_for(book, job), book.now, job.ignored)
     if status == stored.status:
         return
     if status["phase"] == stored.status.get("phase") and book.now < job.status_due:

@@ -50,6 +50,7 @@ class DemandView:
     quotas, charge: the quotas that count it, and what one placement is charged, by the quota's names
     preempts:  may it have room that lower ranks use
     waiting:   since when, in seconds since the epoch; 0: it does not
+    explained: is it known why?
     """
 
     session: str
@@ -79,6 +80,7 @@ class DemandView:
     charge: Mapping[str, int] = field(default_factory=dict)
     preempts: bool = True
     waiting: float = 0.0
+    explained: bool = False
 
 
 @dataclass(frozen=True, slots=True)

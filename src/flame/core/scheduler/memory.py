@@ -35,6 +35,8 @@ class Memory:
         self._full: dict[object, tuple[int, int]] = {}
         self._held: frozenset[str] = frozenset()
         self._turn = 0
+        self.explained = 0.0
+        """When a reason was last found anew."""
 
     def adopt(self, views: Iterable[NodeView], proposal: Proposal) -> dict[str, NodeState]:
         """The nodes of this cycle, as they are before it decides anything."""

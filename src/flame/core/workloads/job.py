@@ -89,6 +89,8 @@ class Job:
     reason: str = ""
     message: str = ""
     deleting: bool = False
+    ignored: tuple[str, ...] = ()
+    """Fields of its spec that are accepted and not acted upon."""
     waiting: float = 0.0
     safe_until: float = 0.0
     status_due: float = 0.0

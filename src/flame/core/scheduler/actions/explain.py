@@ -13,24 +13,34 @@ from flame.core.scheduler.nodestate import NodeState
 from flame.core.scheduler.proposal import DemandState, Proposal
 from flame.core.scheduler.settings import SchedulingSettings
 
-BUDGET = 20_000
-"""Nodes that are looked at for workloads' reasons in one cycle; on a large cluster not everybody's reason is new every time."""
+BUDGET, PAUSE = 10_000, 1.0
+"""Nodes that are looked at for workloads' reasons in one cycle of a large cluster, and seconds after which one that is known is
+found anew."""
 
 
 def explain(proposal: Proposal, policy: Policy, settings: SchedulingSettings) -> None:
     """One reason for every demand that did not get all it could use. Who has none keeps the one before."""
     lacking = [demand for demand in proposal.demands.values() if _lacks(demand)]
-    large = [demand for demand in lacking if waits_whole(demand)] if len(proposal.nodes) > MANY else []
-    skipped: set[str] = set()
-    if len(large) * len(proposal.nodes) > BUDGET:
-        chosen = set(proposal.memory.turns(len(large), max(1, BUDGET // len(proposal.nodes))))
-        skipped = {demand.view.session for at, demand in enumerate(large) if at not in chosen}
-        proposal.recheck_at(proposal.now + settings.recheck)
+    if len(proposal.nodes) > MANY:
+        chosen = _chosen(proposal, [demand for demand in lacking if waits_whole(demand)])
+        proposal.unexplained = {d.view.session for d in lacking if waits_whole(d) and d.view.session not in chosen}
     for demand in lacking:
-        if demand.view.session not in skipped:
+        if demand.view.session not in proposal.unexplained:
             why, message = (why_workload if waits_whole(demand) else why_waiting)(proposal, policy, demand)
             proposal.reasons[demand.view.session] = [Reason(why, why.word, message)]
-    proposal.unexplained = skipped
+
+
+def _chosen(proposal: Proposal, demands: list[DemandState]) -> set[str]:
+    """Whose reasons are looked for in this cycle: of those who have none as many as it may cost, else one now and then."""
+    memory, most = proposal.memory, max(1, BUDGET // len(proposal.nodes))
+    new = [demand for demand in demands if not demand.view.explained]
+    if len(new) > most:
+        proposal.recheck_at(proposal.now + 0.05)
+    if new or not demands or proposal.now - memory.explained < PAUSE:
+        return {demand.view.session for demand in new[:most]}
+    memory.explained = proposal.now
+    proposal.recheck_at(proposal.now + PAUSE)
+    return {demands[at].view.session for at in memory.turns(len(demands), 1)}
 
 
 def _lacks(demand: DemandState) -> bool:

@@ -34,7 +34,7 @@ def reclaim(proposal: Proposal, policy: Policy, settings: SchedulingSettings) ->
 
     if len(proposal.demands) + len(proposal.snapshot.others) < 2:
         return
-    waiting = [demand for demand in proposal.demands.values() if waits(demand) and _may_find(proposal, demand)]
+    waiting = _askers(proposal, [demand for demand in proposal.demands.values() if waits(demand)])
     if len(waiting) > REACH and len(proposal.nodes) > MANY:
         waiting = [waiting[at] for at in proposal.memory.turns(len(waiting), REACH)]
         proposal.recheck_at(proposal.now + settings.recheck)
@@ -55,14 +55,21 @@ def _may_claim(proposal: Proposal, demand: DemandState) -> bool:
     return bool(view.quotas) and proposal.quotas.is_owed(view.quotas, view.charge, demand.together)
 
 
-def _may_find(proposal: Proposal, demand: DemandState) -> bool:
-    """Is there anybody at all from whom it might get something?"""
-    view, lowest = demand.view, proposal.totals.lowest if proposal.totals else None
-    if any(owner.count > owner.view.min for owner in proposal.demands.values() if owner is not demand):
-        return True
-    if lowest is not None and (lowest < view.rank or (view.quotas and proposal.quotas)):
-        return True
-    return bool(proposal.memory.coming)
+def _askers(proposal: Proposal, demands: list[DemandState]) -> list[DemandState]:
+    """Of these the ones for whom there is anybody from whom they might get something: executors, lower ranks, borrowers."""
+    lowest = proposal.totals.lowest if proposal.totals else None
+    givers = [owner for owner in proposal.demands.values() if owner.above_min()]
+    sessions = [owner for owner in givers if not owner.view.workload][:2]
+    ranks = [owner.view.rank for owner in givers if owner.view.workload]
+    lowest = min([*ranks, lowest] if lowest is not None else ranks, default=None)
+
+    def may_find(demand: DemandState) -> bool:
+        if any(owner is not demand for owner in sessions):
+            return True
+        borrowers = bool(demand.view.quotas) and bool(proposal.quotas)
+        return lowest is not None and (lowest < demand.view.rank or borrowers)
+
+    return [demand for demand in demands if may_find(demand)]
 
 
 def _make_room(proposal: Proposal, policy: Policy, demand: DemandState) -> bool:

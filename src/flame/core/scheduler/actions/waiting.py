@@ -6,7 +6,7 @@ The sentences count nodes as Kubernetes' scheduler does: `0/4 nodes take it: 2 l
 from __future__ import annotations
 
 from flame.core.base.quantity import format_amount
-from flame.core.model.resources import GPU, WHOLE_GPU, Resources, lacking
+from flame.core.model.resources import ANY_GPU, GPU, WHOLE_GPU, fits, lacking
 from flame.core.model.rules import affinity_refusal, selector_refusal, taint_refusal
 from flame.core.scheduler.actions.allocate import best_node
 from flame.core.scheduler.actions.why import Why
@@ -38,50 +38,93 @@ def why_workload(proposal: Proposal, policy: Policy, demand: DemandState) -> tup
     if not proposal.nodes:
         known = len(proposal.snapshot.nodes)
         return Why.NO_NODES, f"no node is ready ({known} known); start an agent or wait until one comes back"
-    objections = {node.name: objection(policy, proposal, demand, node) for node in proposal.nodes.values()}
-    if count > 1 and not all(objections.values()):
+    tally = Tally(proposal, policy, demand)
+    if count > 1 and tally.open:
         return Why.GANG, _gang(proposal, policy, demand, count)
-    said: dict[str, int] = {}
-    worst = Why.NO_CAPACITY
-    for why, text in filter(None, objections.values()):
-        said[text] = said.get(text, 0) + 1
-        worst = min(worst, why, key=PERMANENCE.index) if said[text] == 1 and len(said) > 1 else why
-    ranked = sorted(said.items(), key=lambda item: -item[1])
-    parts = [f"{number} {text}" if number > 1 else f"{text}" for text, number in ranked[:MOST]]
-    if len(ranked) > MOST:
-        parts.append(f"{sum(number for _, number in ranked[MOST:])} for other reasons")
-    hint = _counterfactual(proposal, policy, demand)
-    return worst, f"0/{len(objections)} nodes take it: {'; '.join(parts)}{hint}"
+    return (
+        tally.worst(),
+        f"0/{len(proposal.nodes)} nodes take it: {tally.text()}{_counterfactual(proposal, policy, demand)}",
+    )
 
 
 PERMANENCE = (Why.NO_CAPACITY, Why.GPU, Why.AFFINITY, Why.TAINT, Why.SELECTOR, Why.REFUSED, Why.NEVER_FITS)
 """Of several objections the one that is easiest to overcome names the reason: it is what the workload waits for."""
+Names = tuple[str, ...]
+Objection = tuple[Why, str, Names]
+"""Why, in words (`{}`: the amounts), and which amounts there are too few of."""
 
 
-def objection(policy: Policy, proposal: Proposal, demand: DemandState, node: NodeState) -> tuple[Why, str] | None:
+class Tally:
+    """Every node's first objection to one more of this demand, counted; of amounts the most that any of them has is remembered."""
+
+    def __init__(self, proposal: Proposal, policy: Policy, demand: DemandState) -> None:
+        self._need = demand.view.resources
+        self._counts: dict[Objection, int] = {}
+        self._most: dict[Objection, dict[str, int]] = {}
+        self.open = 0
+        """Nodes that do not object."""
+        for node in proposal.nodes.values():
+            found = objection(policy, proposal, demand, node)
+            if found is None:
+                self.open += 1
+                continue
+            self._counts[found] = self._counts.get(found, 0) + 1
+            if found[2]:
+                most = self._most.setdefault(found, {})
+                have = node.view.allocatable if found[1] is SMALL else node.free
+                for name in found[2]:
+                    most[name] = max(most.get(name, 0), have.get(name, 0))
+
+    def worst(self) -> Why:
+        return min((why for why, _, _ in self._counts), key=PERMANENCE.index, default=Why.NO_CAPACITY)
+
+    def text(self) -> str:
+        ranked = sorted(self._counts.items(), key=lambda item: -item[1])
+        parts = []
+        for found, number in ranked[:MOST]:
+            said = found[1].format(self._amounts(found, number)) if found[2] else found[1]
+            parts.append(f"{number} {said}" if number > 1 else said)
+        if len(ranked) > MOST:
+            parts.append(f"{sum(number for _, number in ranked[MOST:])} for other reasons")
+        return "; ".join(parts)
+
+    def _amounts(self, found: Objection, number: int) -> str:
+        at_most = "at most " if number > 1 else ""
+        return ", ".join(
+            f"{name} {format_amount(name, self._need.get(name, 0))} asked, {at_most}{format_amount(name, most)}"
+            for name, most in self._most[found].items()
+        )
+
+
+SMALL, FULL = "too small: {}", "full: {} free"
+
+
+def objection(policy: Policy, proposal: Proposal, demand: DemandState, node: NodeState) -> Objection | None:
     """The first thing that keeps a replica off this node; None when it could start there."""
     rules, view, need = demand.view.rules, node.view, demand.view.resources
-    if missing := selector_refusal(rules, view.labels):
-        return Why.SELECTOR, f"without the label {missing} (nodeSelector)"
-    if affinity := affinity_refusal(rules, view.labels, node.name):
-        return Why.AFFINITY, f"not matching the required node affinity {affinity}"
-    if taint := taint_refusal(rules, view.taints):
-        return Why.TAINT, f"with the taint {taint}, which it does not tolerate"
-    if names := lacking(need, view.allocatable):
-        return Why.GPU if GPU in names else Why.NEVER_FITS, f"too small: {_asked(need, view.allocatable, names)}"
-    if GPU in need and not any(demand.gpu.takes(device) for device in node.devices) and node.devices:
-        return Why.GPU, f"without a GPU of model {demand.gpu.model or 'any'} and the memory it asks for"
-    if names := lacking(need, node.free):
-        return Why.GPU if names == [GPU] else Why.NO_CAPACITY, f"full: {_asked(need, node.free, names)} free"
-    if names := lacking(need, node.later):
-        return Why.NO_CAPACITY, "with room that is reserved for others"
+    if missing := rules.node_selector and selector_refusal(rules, view.labels):
+        return Why.SELECTOR, f"without the label {missing} (nodeSelector)", ()
+    if affinity := rules.required_nodes and affinity_refusal(rules, view.labels, node.name):
+        return Why.AFFINITY, f"not matching the required node affinity {affinity}", ()
+    if taint := view.taints and taint_refusal(rules, view.taints):
+        return Why.TAINT, f"with the taint {taint}, which it does not tolerate", ()
+    if not fits(need, view.allocatable):
+        names = tuple(lacking(need, view.allocatable))
+        return Why.GPU if GPU in names else Why.NEVER_FITS, SMALL, names
+    if demand.gpu is not ANY_GPU and node.devices and not any(demand.gpu.takes(device) for device in node.devices):
+        return Why.GPU, f"without a GPU of model {demand.gpu.model or 'any'} and the memory it asks for", ()
+    if not fits(need, node.free):
+        names = tuple(lacking(need, node.free))
+        return Why.GPU if names == (GPU,) else Why.NO_CAPACITY, FULL, names
+    if not fits(need, node.later):
+        return Why.NO_CAPACITY, "with room that is reserved for others", ()
     if proposal.has_room(node, demand) is None:
-        return Why.GPU, _gpu_text(demand, node)
+        return Why.GPU, _gpu_text(demand, node), ()
     if not proposal.allows(demand, node):
-        return Why.NO_CAPACITY, f"with {node.replicas} replicas, which is its maxConcurrentWorkloads"
-    if names := policy.objectors(node, demand):
-        text = "by affinity or spread with what runs there" if names == ["rules"] else f"by {', '.join(names)}"
-        return Why.AFFINITY if names == ["rules"] else Why.REFUSED, f"refused {text}"
+        return Why.NO_CAPACITY, f"with {node.replicas} replicas, which is its maxConcurrentWorkloads", ()
+    if refusing := policy.objectors(node, demand):
+        text = "by affinity or spread with what runs there" if refusing == ["rules"] else f"by {', '.join(refusing)}"
+        return Why.AFFINITY if refusing == ["rules"] else Why.REFUSED, f"refused {text}", ()
     return None
 
 
@@ -99,13 +142,6 @@ def quota_text(refusal: Refusal) -> str:
     return (
         f"quota {refusal.quota}: {refusal.resource} used {amount(refusal.used)}, {limit}, asked {amount(refusal.asked)}; "
         f"it would start with {amount(over)} less, or when as much is given back"
-    )
-
-
-def _asked(need: Resources, have: Resources, names: list[str]) -> str:
-    return ", ".join(
-        f"{name} {format_amount(name, need.get(name, 0))} asked, {format_amount(name, max(0, have.get(name, 0)))}"
-        for name in names
     )
 
 
@@ -132,17 +168,21 @@ def _gang(proposal: Proposal, policy: Policy, demand: DemandState, count: int) -
 
 def _counterfactual(proposal: Proposal, policy: Policy, demand: DemandState) -> str:
     """The smallest cut in one resource with which a replica would start now."""
-    need, best = demand.view.resources, ""
-    least = 1.0
+    need, rules = demand.view.resources, demand.view.rules
+    least, best = 1.0, ("", "", 0)
     for node in proposal.nodes.values():
-        names = lacking(need, node.free)
-        rules, view = demand.view.rules, node.view
-        barred = selector_refusal(rules, view.labels) or affinity_refusal(rules, view.labels, node.name)
-        if len(names) != 1 or barred or taint_refusal(rules, view.taints):
-            continue
-        name, asked = names[0], need[names[0]]
-        over = asked - max(0, node.free.get(name, 0))
-        if over < asked and over / asked < least:
-            least = over / asked
-            best = f"; it would start on {node.name} with {format_amount(name, over)} {name} less"
-    return best
+        over, short = 0, ""
+        for name, amount in need.items():
+            missing = amount - max(0, node.free.get(name, 0))
+            if missing > 0:
+                if short:
+                    break
+                over, short = missing, name
+        else:
+            if short and over < need[short] and over / need[short] < least:
+                view = node.view
+                barred = selector_refusal(rules, view.labels) or affinity_refusal(rules, view.labels, node.name)
+                if not barred and not (view.taints and taint_refusal(rules, view.taints)):
+                    least, best = over / need[short], (node.name, short, over)
+    name, short, over = best
+    return f"; it would start on {name} with {format_amount(short, over)} {short} less" if name else ""
