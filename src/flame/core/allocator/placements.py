@@ -75,7 +75,8 @@ def enter(book: Book, placement: Placement, node: Node) -> None:
     charge(book, placement, 1)
     book.node_changed(placement.node)
     book.app_counts[placement.app] = book.app_counts.get(placement.app, 0) + 1
-    book.viewed()
+    if placement.rank is None:
+        book.viewed()
 
 
 def adopt(book: Book, placed: Placed, node: Node) -> None:
@@ -181,7 +182,8 @@ def stop(book: Book, placement: Placement, grace: float, reason: str) -> None:
         book.fleet.node(placement.node)
     node = book.nodes[placement.node]
     book.say(node.peer, StopPlacement(placement.id, grace, reason))
-    book.viewed()
+    if placement.rank is None:
+        book.viewed()
 
 
 def manager_sees(book: Book, message: ExecutorChanged) -> None:
@@ -258,7 +260,8 @@ def end(book: Book, placement: Placement, reason: str, exit: PlacementExited | N
         remember(book, gone)
         book.say(book.manager_of(placement), gone)
     book.changed()
-    book.viewed()
+    if placement.rank is None:
+        book.viewed()
 
 
 def remember(book: Book, gone: PlacementGone) -> None:

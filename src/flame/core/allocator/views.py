@@ -28,7 +28,9 @@ def cluster(book: Book) -> ClusterChanged:
     """All nodes, those that have not come back since a restart included, and all executors."""
     nodes = [info_of(book, node, node.last_beat) for node in book.nodes.values()]
     nodes += [_absent(info) for name, info in book.known.items() if name not in book.nodes]
-    executors = [executor(placement) for placement in book.placements.values() if not placement.zombie]
+    executors = [
+        executor(placement) for placement in book.placements.values() if placement.rank is None and not placement.zombie
+    ]
     return ClusterChanged(tuple(nodes), tuple(executors))
 
 

@@ -305,7 +305,6 @@ def replica_changed(book: Book, message: m.ReplicaChanged) -> None:
     replica.status = message
     if message.phase == "Running" and placement.state == PlacementState.STARTING:
         placement.step("run")
-        book.viewed()
     if message.phase == "Running" and not job.started:
         job.started = message.started or book.now
     if was != message.phase or message.reason:

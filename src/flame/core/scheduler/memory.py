@@ -29,6 +29,8 @@ class Memory:
         self.nodes: dict[str, NodeState] = {}
         self.coming: dict[str, None] = {}
         """Nodes where something is leaving."""
+        self.overdrawn: dict[str, None] = {}
+        """Nodes that give more than they have."""
         self._stamp = 0
         self._times: list[int] = []
         self._names: list[str] = []
@@ -42,15 +44,12 @@ class Memory:
         """The nodes of this cycle, as they are before it decides anything."""
         self.proposal = proposal
         self._stamp += 1
-        nodes, before = self.nodes, len(self.nodes)
-        seen = 0
+        nodes, seen = self.nodes, 0
         for view in views:
             state = nodes.get(view.name)
             if not view.ready:
                 if state is not None:
-                    del nodes[view.name]
-                    self.coming.pop(view.name, None)
-                    before -= 1
+                    self._drop(view.name)
                 continue
             seen += 1
             if state is not None and state.view is view and not state.touched:
@@ -62,12 +61,20 @@ class Memory:
                 self.coming[view.name] = None
             else:
                 self.coming.pop(view.name, None)
+            if any(amount < 0 for amount in view.free.values()):
+                self.overdrawn[view.name] = None
+            else:
+                self.overdrawn.pop(view.name, None)
         if seen < len(nodes):
             here = {view.name for view in views if view.ready}
             for name in [name for name in nodes if name not in here]:
-                del nodes[name]
-                self.coming.pop(name, None)
+                self._drop(name)
         return nodes
+
+    def _drop(self, name: str) -> None:
+        del self.nodes[name]
+        self.coming.pop(name, None)
+        self.overdrawn.pop(name, None)
 
     def finish(self, held: Iterable[str]) -> None:
         """The cycle is over; `held`: nodes with room that is reserved. Where none is any more, others may look again."""

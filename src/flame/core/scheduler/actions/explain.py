@@ -14,7 +14,8 @@ from flame.core.scheduler.proposal import DemandState, Proposal
 from flame.core.scheduler.settings import SchedulingSettings
 
 BUDGET, PAUSE = 10_000, 1.0
-"""Nodes that are looked at for workloads' reasons in one cycle of a large cluster, and seconds after which one that is known is
+"""Nodes that are looked at for new reasons in one cycle of a large cluster; seconds, for every 1,000 nodes, after which one that
+is known is
 found anew."""
 
 
@@ -33,13 +34,14 @@ def explain(proposal: Proposal, policy: Policy, settings: SchedulingSettings) ->
 def _chosen(proposal: Proposal, demands: list[DemandState]) -> set[str]:
     """Whose reasons are looked for in this cycle: of those who have none as many as it may cost, else one now and then."""
     memory, most = proposal.memory, max(1, BUDGET // len(proposal.nodes))
+    pause = PAUSE * max(1.0, len(proposal.nodes) / 1000)
     new = [demand for demand in demands if not demand.view.explained]
     if len(new) > most:
         proposal.recheck_at(proposal.now + 0.05)
-    if new or not demands or proposal.now - memory.explained < PAUSE:
+    if new or not demands or proposal.now - memory.explained < pause:
         return {demand.view.session for demand in new[:most]}
     memory.explained = proposal.now
-    proposal.recheck_at(proposal.now + PAUSE)
+    proposal.recheck_at(proposal.now + pause)
     return {demands[at].view.session for at in memory.turns(len(demands), 1)}
 
 

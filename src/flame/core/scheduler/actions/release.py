@@ -36,7 +36,8 @@ def _release_idle(proposal: Proposal, demand: DemandState) -> None:
 
 def _settle_overdrafts(proposal: Proposal) -> None:
     """A service took its lent slot back: the newest executor above its session's minimum leaves."""
-    for node in proposal.nodes.values():
+    for name in list(proposal.memory.overdrawn):
+        node = proposal.nodes[name]
         while any(amount < 0 for amount in node.later.values()):
             here = [
                 (placement, demand)
