@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flame.core.model.resources import Resources
@@ -15,10 +16,20 @@ from flame.core.model.snapshot import NodeView
 from flame.core.scheduler.nodestate import NodeState
 
 if TYPE_CHECKING:
+    from flame.core.scheduler.actions.waiting import Tally
     from flame.core.scheduler.proposal import Proposal
 
 MAX_LOG = 50_000
 """Entries about room that came; shapes that were found full before the oldest one are looked at again."""
+
+
+@dataclass(slots=True)
+class Inquiry:
+    """Why one workload waits, asked of some nodes after the others. `names`: who has not been asked."""
+
+    session: str
+    tally: Tally
+    names: list[str]
 
 
 class Memory:
@@ -37,6 +48,7 @@ class Memory:
         self._full: dict[object, tuple[int, int]] = {}
         self._held: frozenset[str] = frozenset()
         self._turn = 0
+        self.inquiry: Inquiry | None = None
         self.explained = 0.0
         """When a reason was last found anew."""
 

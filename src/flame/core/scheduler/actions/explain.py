@@ -5,44 +5,79 @@ from __future__ import annotations
 from flame.core.base.quantity import describe, format_amount
 from flame.core.model.resources import fits, lacking
 from flame.core.model.snapshot import Reason
-from flame.core.scheduler.actions.waiting import why_workload
+from flame.core.scheduler.actions.waiting import Tally, why_at_once, why_workload
 from flame.core.scheduler.actions.why import Why
 from flame.core.scheduler.candidates import MANY
 from flame.core.scheduler.hooks import Policy
+from flame.core.scheduler.memory import Inquiry
 from flame.core.scheduler.nodestate import NodeState
 from flame.core.scheduler.proposal import DemandState, Proposal
 from flame.core.scheduler.settings import SchedulingSettings
 
-BUDGET, PAUSE = 10_000, 1.0
-"""Nodes that are looked at for new reasons in one cycle of a large cluster; seconds, for every 1,000 nodes, after which one that
-is known is
-found anew."""
+BUDGET, PAUSE, SOON = 2_000, 1.0, 0.02
+"""Of a large cluster: nodes that are asked for a workload's reason in one cycle; seconds, for every 1,000 nodes, after which a
+reason that is
+known is found anew; and until the next cycle when not all nodes were asked."""
 
 
 def explain(proposal: Proposal, policy: Policy, settings: SchedulingSettings) -> None:
     """One reason for every demand that did not get all it could use. Who has none keeps the one before."""
     lacking = [demand for demand in proposal.demands.values() if _lacks(demand)]
-    if len(proposal.nodes) > MANY:
-        chosen = _chosen(proposal, [demand for demand in lacking if waits_whole(demand)])
-        proposal.unexplained = {d.view.session for d in lacking if waits_whole(d) and d.view.session not in chosen}
+    large = len(proposal.nodes) > MANY
+    whole = [demand for demand in lacking if waits_whole(demand)] if large else []
     for demand in lacking:
-        if demand.view.session not in proposal.unexplained:
-            why, message = (why_workload if waits_whole(demand) else why_waiting)(proposal, policy, demand)
-            proposal.reasons[demand.view.session] = [Reason(why, why.word, message)]
+        if not large or not waits_whole(demand):
+            found = (why_workload if waits_whole(demand) else why_waiting)(proposal, policy, demand)
+            _say(proposal, demand, *found)
+    asking = []
+    for demand in whole:
+        known = why_at_once(proposal, demand)
+        if known is not None:
+            _say(proposal, demand, *known)
+        else:
+            asking.append(demand)
+    proposal.unexplained = {demand.view.session for demand in asking}
+    if asking:
+        _ask_on(proposal, policy, asking)
 
 
-def _chosen(proposal: Proposal, demands: list[DemandState]) -> set[str]:
-    """Whose reasons are looked for in this cycle: of those who have none as many as it may cost, else one now and then."""
-    memory, most = proposal.memory, max(1, BUDGET // len(proposal.nodes))
+def _say(proposal: Proposal, demand: DemandState, why: Why, message: str) -> None:
+    proposal.reasons[demand.view.session] = [Reason(why, why.word, message)]
+
+
+def _ask_on(proposal: Proposal, policy: Policy, demands: list[DemandState]) -> None:
+    """Ask some more nodes about one of these demands, the one that was begun with; when all have answered there is a reason."""
+    memory = proposal.memory
+    inquiry = memory.inquiry
+    demand = proposal.demands.get(inquiry.session) if inquiry is not None else None
+    if inquiry is None or demand is None or demand.view.session not in proposal.unexplained:
+        demand = _next(proposal, demands)
+        if demand is None:
+            return
+        inquiry = memory.inquiry = Inquiry(demand.view.session, Tally(demand), list(proposal.nodes))
+    for name in inquiry.names[-BUDGET:]:
+        if name in proposal.nodes:
+            inquiry.tally.ask(policy, proposal, demand, proposal.nodes[name])
+    del inquiry.names[-BUDGET:]
+    if not inquiry.names:
+        memory.inquiry, memory.explained = None, proposal.now
+        proposal.unexplained.discard(demand.view.session)
+        _say(proposal, demand, *inquiry.tally.answer(proposal, policy, demand))
+    if memory.inquiry is not None or any(not other.view.explained for other in demands if other is not demand):
+        proposal.recheck_at(proposal.now + SOON)
+
+
+def _next(proposal: Proposal, demands: list[DemandState]) -> DemandState | None:
+    """Who has no reason yet; else, now and then, the next in turn."""
+    memory = proposal.memory
+    for demand in demands:
+        if not demand.view.explained:
+            return demand
     pause = PAUSE * max(1.0, len(proposal.nodes) / 1000)
-    new = [demand for demand in demands if not demand.view.explained]
-    if len(new) > most:
-        proposal.recheck_at(proposal.now + 0.05)
-    if new or not demands or proposal.now - memory.explained < pause:
-        return {demand.view.session for demand in new[:most]}
-    memory.explained = proposal.now
-    proposal.recheck_at(proposal.now + pause)
-    return {demands[at].view.session for at in memory.turns(len(demands), 1)}
+    proposal.recheck_at(max(memory.explained + pause, proposal.now + SOON))
+    if proposal.now - memory.explained < pause:
+        return None
+    return demands[next(memory.turns(len(demands), 1))]
 
 
 def _lacks(demand: DemandState) -> bool:

@@ -20,6 +20,18 @@ MOST = 4
 
 
 def why_workload(proposal: Proposal, policy: Policy, demand: DemandState) -> tuple[Why, str]:
+    """Now, whatever it costs: a look at all nodes."""
+    known = why_at_once(proposal, demand)
+    if known is not None:
+        return known
+    tally = Tally(demand)
+    for node in proposal.nodes.values():
+        tally.ask(policy, proposal, demand, node)
+    return tally.answer(proposal, policy, demand)
+
+
+def why_at_once(proposal: Proposal, demand: DemandState) -> tuple[Why, str] | None:
+    """What needs no look at nodes; None when it is about them."""
     view = demand.view
     if not proposal.admits(demand):
         limit = proposal.snapshot.max_workloads
@@ -38,13 +50,7 @@ def why_workload(proposal: Proposal, policy: Policy, demand: DemandState) -> tup
     if not proposal.nodes:
         known = len(proposal.snapshot.nodes)
         return Why.NO_NODES, f"no node is ready ({known} known); start an agent or wait until one comes back"
-    tally = Tally(proposal, policy, demand)
-    if count > 1 and tally.open:
-        return Why.GANG, _gang(proposal, policy, demand, count)
-    return (
-        tally.worst(),
-        f"0/{len(proposal.nodes)} nodes take it: {tally.text()}{_counterfactual(proposal, policy, demand)}",
-    )
+    return None
 
 
 PERMANENCE = (Why.NO_CAPACITY, Why.GPU, Why.AFFINITY, Why.TAINT, Why.SELECTOR, Why.REFUSED, Why.NEVER_FITS)
@@ -57,23 +63,38 @@ Objection = tuple[Why, str, Names]
 class Tally:
     """Every node's first objection to one more of this demand, counted; of amounts the most that any of them has is remembered."""
 
-    def __init__(self, proposal: Proposal, policy: Policy, demand: DemandState) -> None:
+    def __init__(self, demand: DemandState) -> None:
         self._need = demand.view.resources
         self._counts: dict[Objection, int] = {}
         self._most: dict[Objection, dict[str, int]] = {}
-        self.open = 0
-        """Nodes that do not object."""
-        for node in proposal.nodes.values():
-            found = objection(policy, proposal, demand, node)
-            if found is None:
-                self.open += 1
-                continue
-            self._counts[found] = self._counts.get(found, 0) + 1
-            if found[2]:
-                most = self._most.setdefault(found, {})
-                have = node.view.allocatable if found[1] is SMALL else node.free
-                for name in found[2]:
-                    most[name] = max(most.get(name, 0), have.get(name, 0))
+        self._cut: tuple[float, str, str, int] = 1.0, "", "", 0
+        self._asked = self._open = 0
+
+    def ask(self, policy: Policy, proposal: Proposal, demand: DemandState, node: NodeState) -> None:
+        found = objection(policy, proposal, demand, node)
+        self._asked += 1
+        if found is None:
+            self._open += 1
+            return
+        self._counts[found] = self._counts.get(found, 0) + 1
+        names = found[2]
+        if names:
+            most = self._most.setdefault(found, {})
+            have = node.view.allocatable if found[1] is SMALL else node.free
+            for name in names:
+                most[name] = max(most.get(name, 0), have.get(name, 0))
+            if len(names) == 1:  # the smallest cut in one resource with which a replica would start
+                asked = self._need[names[0]]
+                over = asked - max(0, node.free.get(names[0], 0))
+                if over < asked and over / asked < self._cut[0]:
+                    self._cut = over / asked, node.name, names[0], over
+
+    def answer(self, proposal: Proposal, policy: Policy, demand: DemandState) -> tuple[Why, str]:
+        if self._open and demand.together > 1:
+            return Why.GANG, _gang(proposal, policy, demand, demand.together)
+        _, name, short, over = self._cut
+        cut = f"; it would start on {name} with {format_amount(short, over)} {short} less" if name else ""
+        return self.worst(), f"0/{self._asked} nodes take it: {self.text()}{cut}"
 
     def worst(self) -> Why:
         return min((why for why, _, _ in self._counts), key=PERMANENCE.index, default=Why.NO_CAPACITY)
@@ -164,25 +185,3 @@ def _gang(proposal: Proposal, policy: Policy, demand: DemandState, count: int) -
         f"a gang of {count} starts at once or not at all: there is room for {len(undo)} now; each needs {need}; "
         f"it would start with {count - len(undo)} replicas fewer"
     )
-
-
-def _counterfactual(proposal: Proposal, policy: Policy, demand: DemandState) -> str:
-    """The smallest cut in one resource with which a replica would start now."""
-    need, rules = demand.view.resources, demand.view.rules
-    least, best = 1.0, ("", "", 0)
-    for node in proposal.nodes.values():
-        over, short = 0, ""
-        for name, amount in need.items():
-            missing = amount - max(0, node.free.get(name, 0))
-            if missing > 0:
-                if short:
-                    break
-                over, short = missing, name
-        else:
-            if short and over < need[short] and over / need[short] < least:
-                view = node.view
-                barred = selector_refusal(rules, view.labels) or affinity_refusal(rules, view.labels, node.name)
-                if not barred and not (view.taints and taint_refusal(rules, view.taints)):
-                    least, best = over / need[short], (node.name, short, over)
-    name, short, over = best
-    return f"; it would start on {name} with {format_amount(short, over)} {short} less" if name else ""
