@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import secrets
 import socket
@@ -148,6 +149,7 @@ class AllocatorProcess(Handler):
             last = row.position
         self.driver.position, self._covered = last, covered
         self.reactor.begin(now, opened.epoch)
+        gc.freeze()  # what was recovered stays: no collection should look at it again
         self.plane.serve(self.config.listener, UNIX)
         remote = await self._serve_machines()
         self.config.ready(opened.epoch)

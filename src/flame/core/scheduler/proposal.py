@@ -125,6 +125,8 @@ class Proposal:
         self.recheck: float | None = None
         self.candidates: dict[object, Candidates] = {}
         """Shape -> nodes that have room for it, the best first."""
+        self.offers: dict[str, list[tuple[DemandState, PlacementView]]] | None = None
+        """What could be taken from others, by node, as `reclaim` ranks it; None: not looked at yet."""
         self._all = not snapshot.others
         for view in snapshot.demands:
             self._add(view, counted=totals is not None)
@@ -133,6 +135,7 @@ class Proposal:
         """Take in the demands that were left out so far: somebody needs them as neighbours or victims."""
         if not self._all:
             self._all = True
+            self.offers = None
             for view in self.snapshot.others:
                 self._add(view, counted=True)
 

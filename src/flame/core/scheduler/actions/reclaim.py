@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flame.core.model.resources import fits
+from flame.core.model.resources import Resources, fits, lacking
 from flame.core.model.snapshot import PlacementView
 from flame.core.scheduler.actions.allocate import later_node
 from flame.core.scheduler.candidates import MANY
@@ -142,7 +142,7 @@ def _cheapest(
     proposal: Proposal, demand: DemandState, nodes: list[NodeState], may_take: MayTake
 ) -> tuple[NodeState, list[Victim]] | None:
     """The node where least must go, and what: by the highest rank among it, what is lost with it, and how many they are."""
-    by_node = _offers(proposal, demand)
+    by_node = _offers(proposal)
     best: tuple[NodeState, list[Victim]] | None = None
     least: tuple[float, ...] = ()
     for node in nodes:
@@ -159,23 +159,31 @@ def _cheapest(
     return best
 
 
-def _offers(proposal: Proposal, demand: DemandState) -> dict[str, list[Victim]]:
-    """What others have on each node, in the order in which it would go: the lowest rank, executors before replicas, the least
-    loss, the tenant
-    that was given most, and of one owner the newest: the work of the oldest has the warmest caches."""
+def _offers(proposal: Proposal) -> dict[str, list[Victim]]:
+    """What is on each node, in the order in which it would go: the lowest rank, executors before replicas, the least loss, the
+    tenant that was
+    given most, and of one owner the newest: the work of the oldest has the warmest caches. Made once a cycle: who has left
+    meanwhile, or has
+    no more than its minimum, is passed over."""
+    if proposal.offers is not None:
+        return proposal.offers
     offers: list[tuple[tuple[float, ...], DemandState, PlacementView]] = []
     for owner in proposal.demands.values():
-        if owner is demand or not owner.above_min():
+        if not owner.above_min():
             continue
         view = owner.view
         lead = -owner.tenant.after(None, QUANTUM), view.priority, -(owner.served + owner.share), -view.created
-        for placement in proposal.staying(owner):
-            lost = sum(one.cost(proposal.now) for one in _group(proposal, owner, placement))
+        staying = proposal.staying(owner)
+        whole = bool(view.gang) and owner.count - 1 < view.gang
+        all_of_it = sum(one.cost(proposal.now) for one in staying) if whole else 0.0
+        for placement in staying:
+            lost = all_of_it if whole else placement.cost(proposal.now)
             offers.append(((view.rank, view.workload, lost, *lead, -placement.since), owner, placement))
     offers.sort(key=lambda offer: offer[0])
     by_node: dict[str, list[Victim]] = {}
     for _, owner, placement in offers:
         by_node.setdefault(placement.node, []).append((owner, placement))
+    proposal.offers = by_node
     return by_node
 
 
@@ -183,23 +191,41 @@ def _enough(
     proposal: Proposal, demand: DemandState, node: NodeState, offered: list[Victim], may_take: MayTake
 ) -> list[Victim] | None:
     """Who must leave this node so that one placement of the demand fits; with a gang all of it goes, wherever it is."""
+    need = demand.view.resources
+    if not _could(need, node, offered):
+        return None
     taken: list[list[Victim]] = []
     undo: list[Undo] = []
     gone: set[str] = set()
+    short = lacking(need, node.later)
     for owner, placement in offered:
-        if proposal.will_have_room(node, demand) and proposal.allows_later(demand, node):
+        if taken and proposal.will_have_room(node, demand) and proposal.allows_later(demand, node):
             break
+        if owner is demand or (short and not any(placement.resources.get(name) for name in short)):
+            continue  # its end would free nothing of what is missing
+        if placement.id in gone or placement.id in owner.leaving or not owner.above_min():
+            continue
         # Each victim is tried in the proposal, so that the question about the next one sees its owner with one less.
-        if placement.id in gone or not owner.above_min() or not may_take(owner, placement):
+        if not may_take(owner, placement):
             continue
         group = _group(proposal, owner, placement)
         taken.append([(owner, one) for one in group])
         gone |= {one.id for one in group}
         undo += [proposal.drain(owner, one, "") for one in group]
+        short = lacking(need, node.later)
     enough = bool(taken) and proposal.will_have_room(node, demand)
     for take_back in reversed(undo):
         take_back()
     return _least(proposal, demand, node, taken) if enough else None
+
+
+def _could(need: Resources, node: NodeState, offered: list[Victim]) -> bool:
+    """Would there be enough if all of them left?"""
+    for name in lacking(need, node.later):
+        most = node.later.get(name, 0) + sum(placement.resources.get(name, 0) for _, placement in offered)
+        if most < need[name]:
+            return False
+    return True
 
 
 def _group(proposal: Proposal, owner: DemandState, placement: PlacementView) -> list[PlacementView]:
