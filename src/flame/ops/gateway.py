@@ -20,7 +20,8 @@ class GatewayOptions:
     """How a cluster serves HTTP."""
 
     listen: str = f"127.0.0.1:{DEFAULT_PORT}"
-    """HOST[:PORT], port 0 for any free one. Loopback is plain HTTP; beyond it, and with `https://` in front, it is HTTPS."""
+    """HOST[:PORT], port 0 for any free one. Loopback serves HTTP and HTTPS at one port; beyond it, and with `https://` in front, it is
+    HTTPS only."""
     origins: tuple[str, ...] = ()
     """Where pages may come from that browsers let in, as `https://host[:port]`; they count while `corsEnabled` is set."""
     hosts: tuple[str, ...] = ()
@@ -31,14 +32,15 @@ class GatewayOptions:
 
 @dataclass(frozen=True)
 class Door:
-    """Where gateways listen. url: what others write; names: hosts that requests may be addressed to; certs: directory of the certificates,
-    None: plain HTTP."""
+    """Where gateways listen. url: what others write; names: hosts that requests may be addressed to; plain: is HTTP without TLS served?
+    identity: file with key and certificate, None: no TLS."""
 
     sock: socket.socket
     url: str
     names: tuple[str, ...]
     options: GatewayOptions
-    certs: Path | None
+    plain: bool
+    identity: Path | None
 
 
 def options(value: object) -> dict[str, Any]:
