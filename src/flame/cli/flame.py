@@ -11,6 +11,7 @@ import typer
 from flame.cli import agents, identities, nodes, running
 from flame.cli.backup import backup, restore
 from flame.cli.entry import guard
+from flame.cli.kubeconfig import kubeconfig
 from flame.cli.options import DataDir, Endpoint, Labels, SimulatedGpus, Taints, Voice
 from flame.cli.output import Column, fine_clock, labelled, say_data, say_list, write
 from flame.core.base.errors import FlameError
@@ -227,6 +228,7 @@ def executor(
 
 app.command()(backup)
 app.command()(restore)
+app.command()(kubeconfig)
 
 
 @app.command()

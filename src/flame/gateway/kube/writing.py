@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from flame.core.base.errors import Conflict, InvalidArgument
 from flame.core.model.messages import ObjectPut
@@ -67,7 +68,14 @@ async def patch(request: Request, place: Place) -> Reply:
     written = await direct.put(
         mode, kind, data, namespace=place.namespace, name=place.name, subresource=place.subresource, dry_run=dry(request)
     )  # fmt: skip
-    return _written(written)
+    return _written(replace(written, body=_unmanaged(written.body)) if mode == "apply" else written)
+
+
+def _unmanaged(body: bytes) -> bytes:
+    """Without the list of writers: ours names no fields, and kubectl fails on that where it looks who applied what."""
+    found = msgspec.json.decode(body)
+    found["metadata"].pop("managedFields", None)
+    return msgspec.json.encode(found)
 
 
 async def _strategic(direct: Direct, place: Place, change: Any, dry_run: bool) -> ObjectPut:
