@@ -14,7 +14,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from flame.core.base.errors import FlameError
 from flame.gateway.callers import Callers
-from flame.gateway.edge import Edge, failed
+from flame.gateway.edge import SCHEMA, Edge, failed
 from flame.gateway.failures import JSON, plain
 from flame.gateway.health import Health
 from flame.gateway.http import App, asked
@@ -32,9 +32,6 @@ from flame.ops.gateway import Door
 from flame.version import __version__
 
 log = logging.getLogger("flame.gateway")
-
-SCHEMA = "/flame/v1/schema"
-"""Where Litestar keeps its own pages; nothing leads there."""
 
 
 def make_app(door: Door, callers: Callers, live: LiveSettings, metrics: Metrics, watches: Watches, token: str) -> App:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from flame.core.base.errors import Exhausted, FlameError, InvalidArgument, PayloadTooLarge, PermissionDenied, Unauthenticated
+from flame.core.base.errors import Exhausted, FlameError, InvalidArgument, NotFound, PayloadTooLarge, PermissionDenied, Unauthenticated
 from flame.core.model.access import digest
 from flame.gateway.callers import Callers
 from flame.gateway.credentials import HEADER, credentials, knows_csrf
@@ -37,6 +37,8 @@ access = logging.getLogger("flame.gateway.access")
 OPEN = ("/health", "/ready", "/login", "/favicon.ico")
 """Paths that want no token; and whatever is below STATIC."""
 STATIC = "/static/"
+SCHEMA = "/flame/v1/schema"
+"""Where Litestar would serve the description of the API by itself, whatever the settings say: closed."""
 SAFE = ("GET", "HEAD", "OPTIONS")
 BEGIN = 65.0
 """Seconds until an answer must have begun."""
@@ -128,6 +130,8 @@ class Edge:
                 if known.cookie and method not in SAFE and not knows_csrf(known.token, asked.headers.get(HEADER, "")):
                     raise PermissionDenied(f"{method} with a cookie needs the header {HEADER}", hint="use a bearer token")
                 await self._identify(stack, scope, asked, known.token)
+            if asked.path.startswith(SCHEMA):
+                raise NotFound(f"there is nothing at {asked.path[:200]}")
             await self._inner(scope, receive, answer.send)
 
     async def _identify(self, stack: AsyncExitStack, scope: Scope, asked: Asked, token: str) -> None:

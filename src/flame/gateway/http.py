@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -10,7 +11,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from flame.core.base.errors import InvalidArgument, PayloadTooLarge
+from flame.core.base.errors import FlameError, InvalidArgument, PayloadTooLarge
 from flame.gateway.callers import Caller
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -18,6 +19,8 @@ Event: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Event]]
 Send: TypeAlias = Callable[[Event], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+log = logging.getLogger("flame.gateway")
 
 JSON = "application/json"
 BODY = 3 << 20
@@ -151,8 +154,12 @@ async def _stream(pieces: AsyncIterator[bytes], receive: Receive, send: Send) ->
         for task in (writing, gone):
             task.cancel()
         outcomes = await asyncio.gather(writing, gone, return_exceptions=True)
-    if isinstance(outcomes[0], Exception) and not isinstance(outcomes[0], OSError):
-        raise outcomes[0]
+    trouble = outcomes[0]
+    if isinstance(trouble, FlameError):
+        # The answer has begun: all that is left is to break it off, which the client notices.
+        log.warning("an answer was broken off: %s: %s", trouble.code, trouble.message)
+    elif isinstance(trouble, Exception) and not isinstance(trouble, OSError):
+        raise trouble
 
 
 async def _write(pieces: AsyncIterator[bytes], send: Send) -> None:

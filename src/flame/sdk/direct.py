@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TypeVar
 
-from flame.core.base.errors import FlameError, Unavailable
+from flame.core.base.errors import FlameError, NotFound, Unavailable
 from flame.core.model import messages as m
 from flame.sdk.client import Client, summed
 from flame.sdk.link import Link
@@ -137,13 +137,20 @@ class Direct:
         follow: bool = False,
         offset: int = 0,
     ) -> AsyncIterator[m.ReplicaAnswer]:
-        """What a replica wrote from `offset` on, in pieces; with `follow` until it ends. See `Objects.logs`."""
+        """What a replica wrote from `offset` on, in pieces; with `follow` until it ends, or is gone. See `Objects.logs`."""
+        begun = False
         while True:
             wait = WAIT if follow else 0.0
             call = m.CallReplica(
                 "logs", name, namespace, container, offset=offset, limit=CHUNK, wait=wait, previous=previous
             )
-            answer = await self._ask(call, m.ReplicaAnswer, wait + 30)
+            try:
+                answer = await self._ask(call, m.ReplicaAnswer, wait + 30)
+            except NotFound:
+                if begun and follow:
+                    return
+                raise
+            begun = True
             yield answer
             offset = answer.offset + len(answer.data)
             if (answer.ended and not answer.data) or (not follow and len(answer.data) < CHUNK):
