@@ -76,7 +76,7 @@ def cors_headers(origin: str | None, origins: Collection[str], preflight: bool =
 SECURE = (
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
-    ("referrer-policy", "no-referrer"),
+    ("referrer-policy", "same-origin"),  # with none at all browsers send forms from the origin `null`
     ("cross-origin-opener-policy", "same-origin"),
     ("cross-origin-resource-policy", "same-origin"),
     ("cache-control", "no-store"),

@@ -18,7 +18,7 @@ from flame.gateway.rest.rates import Rates
 from flame.sdk.direct import Direct
 
 Id = Annotated[str, Parameter(min_length=1, max_length=200, description="Id of a session, or its number.")]
-Number = Annotated[int, Parameter(ge=1, le=2**62, description="Number of a task, from 1 on.")]
+Number = Annotated[int, Parameter(ge=1, le=2**53 - 1, description="Number of a task, from 1 on.")]
 Limit = Annotated[int, Parameter(ge=1, le=1000, description="Most that are answered.")]
 
 
@@ -41,7 +41,7 @@ class Sessions(Controller):
         rates: Rates,
         which: Annotated[Literal["all", "open", "closed"], Parameter(query="state", description="Of which state.")] = "all",
         limit: Limit = 100,
-        after: Annotated[int | None, Parameter(ge=0, le=2**62, description="`next` of the page before.")] = None,
+        after: Annotated[int | None, Parameter(ge=0, le=2**53 - 1, description="`next` of the page before.")] = None,
     ) -> shapes.SessionsShape:
         infos = await direct(request, "sessions").sessions()
         wanted = {"open": SessionState.OPEN, "closed": SessionState.CLOSED}.get(which)
@@ -72,7 +72,7 @@ class Sessions(Controller):
         self,
         request: Request[Any, Any, Any],
         id: Id,
-        start: Annotated[int, Parameter(ge=1, le=2**62, description="The first number.")] = 1,
+        start: Annotated[int, Parameter(ge=1, le=2**53 - 1, description="The first number.")] = 1,
         limit: Limit = 100,
     ) -> shapes.TasksShape:
         asking = direct(request, "tasks")
@@ -98,7 +98,7 @@ class Sessions(Controller):
         self,
         request: Request[Any, Any, Any],
         id: Id,
-        task: Annotated[int, Parameter(ge=0, le=2**62, description="Number of a task; 0: all.")] = 0,
+        task: Annotated[int, Parameter(ge=0, le=2**53 - 1, description="Number of a task; 0: all.")] = 0,
     ) -> list[shapes.LineShape]:
         asking = direct(request, "sessions/logs")
         info = await asking.session(id)

@@ -41,7 +41,7 @@ class Streams(Controller):
         request: Request[Any, Any, Any],
         watches: Watches,
         namespace: Annotated[str, Parameter(max_length=63, description="Empty: all.")] = "",
-        since: Annotated[int, Parameter(ge=0, le=2**62, description="resourceVersion; 0: all there are.")] = 0,
+        since: Annotated[int, Parameter(ge=0, le=2**53 - 1, description="resourceVersion; 0: all there are.")] = 0,
     ) -> Stream:
         caller = _caller(request, watches, "events:stream")
         kind = KINDS["Event"]
@@ -83,7 +83,7 @@ class Streams(Controller):
         request: Request[Any, Any, Any],
         watches: Watches,
         id: Id,
-        task: Annotated[int, Parameter(ge=0, le=2**62, description="Number of a task; 0: all.")] = 0,
+        task: Annotated[int, Parameter(ge=0, le=2**53 - 1, description="Number of a task; 0: all.")] = 0,
     ) -> Stream:
         caller = _caller(request, watches, "sessions/logs:stream")
         info = await caller.direct.session(id)
