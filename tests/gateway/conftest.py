@@ -64,7 +64,14 @@ class Gate:
         return Path(self.cluster.run.token_file).read_text().strip()
 
     def ask(
-        self, method: str, path: str, body: Any = None, *, token: str | None = "", media: str = "application/json", **headers: str
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: str | None = "",
+        media: str = "application/json",
+        **headers: str,
     ) -> Answer:
         """token: "": the cluster's own, None: none. Header names have `_` for `-`."""
         heads = {name.replace("_", "-"): text for name, text in headers.items()}
@@ -113,7 +120,12 @@ def workload(name: str, script: str = "sleep 600", **spec: Any) -> dict[str, Any
         "apiVersion": "flame.xflops.cn/v1alpha1",
         "kind": "FlameWorkload",
         "metadata": {"name": name, "labels": {"app": "flame", "test": name}},
-        "spec": {"type": "Inference", "replicas": 1, "template": {"spec": {"containers": [container], "terminationGracePeriodSeconds": 1}}, **spec},
+        "spec": {
+            "type": "Inference",
+            "replicas": 1,
+            "template": {"spec": {"containers": [container], "terminationGracePeriodSeconds": 1}},
+            **spec,
+        },
     }
 
 
@@ -164,7 +176,9 @@ def kubectl(gate: Gate, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
 
     def run(*words: str, input: str | None = None, ok: bool = True) -> subprocess.CompletedProcess[str]:
         environment = {"PATH": os.environ["PATH"], "HOME": str(home), "KUBECONFIG": str(home / "config")}
-        answer = subprocess.run([found, *words], capture_output=True, text=True, input=input, env=environment, timeout=60)
+        answer = subprocess.run(
+            [found, *words], capture_output=True, text=True, input=input, env=environment, timeout=60
+        )
         assert not ok or answer.returncode == 0, f"kubectl {' '.join(words)}: {answer.stdout}\n{answer.stderr}"
         return answer
 

@@ -92,7 +92,7 @@ def test_it_is_renewed_while_one_looks(page: Any, shown: Gate):
 
 def test_sessions_show_their_rate(page: Any, shown: Gate):
     with shown.client.session("flmping") as session:
-        row = f'tr[data-name="{session.number}"]'
+        row = f'tr[data-name="{session.info.alias}"]'
         page.wait_for_selector(row, timeout=8000)
         for _ in range(3):
             for future in [session.run(b"") for _ in range(200)]:

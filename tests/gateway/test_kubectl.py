@@ -36,7 +36,9 @@ def test_a_workload_lives_and_goes(kubectl, gate):
     manifest["metadata"]["labels"]["environment"] = "production"
     assert "configured" in kubectl("apply", "-f", "-", input=json.dumps(manifest)).stdout
     assert "kubectl-life" in kubectl("get", "fw", "-l", "environment=production", "-o", "name").stdout
-    kubectl("patch", "fw", "kubectl-life", "--type=json", "-p", '[{"op": "replace", "path": "/spec/replicas", "value": 1}]')
+    kubectl(
+        "patch", "fw", "kubectl-life", "--type=json", "-p", '[{"op": "replace", "path": "/spec/replicas", "value": 1}]'
+    )
     kubectl("label", "fw", "kubectl-life", "seen=yes")
     kubectl("delete", "fw", "kubectl-life", "--grace-period=1", "--timeout=20s")
     assert "NotFound" in kubectl("get", "fw", "kubectl-life", ok=False).stderr
@@ -63,7 +65,12 @@ def test_describe_says_what_is_so(kubectl, gate):
 
 @pytest.mark.ledger("B-151")
 def test_describe_of_a_quota(kubectl):
-    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "kubectl-quota"}, "spec": {"hard": {"pods": "50"}}}
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "kubectl-quota"},
+        "spec": {"hard": {"pods": "50"}},
+    }
     kubectl("apply", "-f", "-", input=json.dumps(quota))
     eventually(lambda: "50" in kubectl("describe", "resourcequota", "kubectl-quota", "-n", "default").stdout)
     assert "Used  Hard" in kubectl("describe", "resourcequota", "kubectl-quota").stdout

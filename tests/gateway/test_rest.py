@@ -27,8 +27,12 @@ def test_an_object_from_its_making_to_its_end(gate: Gate):
     conflict = gate.ask("PUT", f"{CONFIGS}/rest-life", stale)
     assert (conflict.status, conflict.json["reason"], conflict.json["kind"]) == (409, "Conflict", "Status")
     operations = [{"op": "remove", "path": "/data/a"}]
-    assert gate.ask("PATCH", f"{CONFIGS}/rest-life", operations, media="application/json-patch+json").json["data"] == {"b": "2"}
-    strategic = gate.ask("PATCH", f"{CONFIGS}/rest-life", {"data": {"c": "3"}}, media="application/strategic-merge-patch+json")
+    assert gate.ask("PATCH", f"{CONFIGS}/rest-life", operations, media="application/json-patch+json").json["data"] == {
+        "b": "2"
+    }
+    strategic = gate.ask(
+        "PATCH", f"{CONFIGS}/rest-life", {"data": {"c": "3"}}, media="application/strategic-merge-patch+json"
+    )
     assert strategic.json["data"] == {"b": "2", "c": "3"}
     assert gate.ask("PATCH", f"{CONFIGS}/rest-life", {}, media="text/plain").status == 415
     dry = gate.ask("DELETE", f"{CONFIGS}/rest-life?dryRun=All")
@@ -91,7 +95,9 @@ def test_scaling_is_a_resource_of_its_own(gate: Gate):
     assert (scale["kind"], scale["spec"]) == ("Scale", {"replicas": 1})
     scale["spec"]["replicas"] = 3
     assert gate.ask("PUT", f"{WORKLOADS}/rest-scale/scale", scale).json["spec"]["replicas"] == 3
-    merge = gate.ask("PATCH", f"{WORKLOADS}/rest-scale/scale", {"spec": {"replicas": 2}}, media="application/merge-patch+json")
+    merge = gate.ask(
+        "PATCH", f"{WORKLOADS}/rest-scale/scale", {"spec": {"replicas": 2}}, media="application/merge-patch+json"
+    )
     assert merge.json["spec"]["replicas"] == 2
     assert gate.get(f"{WORKLOADS}/rest-scale").json["spec"]["replicas"] == 2
     why = gate.get("/flame/v1/workloads/rest-scale/debug").json
@@ -160,7 +166,12 @@ ALLOWED = {
 @pytest.mark.parametrize("role", LADDER)
 def test_a_role_may_what_it_may_elsewhere(gate: Gate, role: str):
     token = gate.tokens[f"{role}@*"]
-    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": f"rest-{role}"}, "spec": {"hard": {"pods": 99}}}
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": f"rest-{role}"},
+        "spec": {"hard": {"pods": 99}},
+    }
     tries = [
         ("read", gate.get(WORKLOADS, token=token)),
         ("read", gate.get("/flame/v1/sessions", token=token)),

@@ -116,7 +116,9 @@ def test_a_token_has_so_many_requests(set_up):
     assert waits
     assert all(int(wait) >= 1 for wait in waits)
     assert gate.get("/flame/v1/whoami", token=other).status == 200  # the others are not held up
-    limited = [line for line in gate.get("/metrics").text.splitlines() if line.startswith("flame_gateway_rate_limited_total")]
+    limited = [
+        line for line in gate.get("/metrics").text.splitlines() if line.startswith("flame_gateway_rate_limited_total")
+    ]
     assert float(limited[0].split()[1]) >= statuses[429]
     write(gate, {"rateLimit": {"enabled": False}})
     eventually(lambda: "flame_gateway_rate_limit 0.0" in gate.get("/metrics").text)
@@ -142,7 +144,10 @@ def test_a_link_from_elsewhere_leads_to_the_page_and_nowhere_else(gate: Gate):
     assert gate.ask("GET", "/", token=None, **link).headers["location"] == "/login"
     assert gate.ask("GET", "/login", token=None, **link).status == 200
     assert gate.ask("GET", "/flame/v1/status", **link).status == 403
-    assert gate.ask("POST", "/login", b"token=x", token=None, media="application/x-www-form-urlencoded", **link).status == 403
+    assert (
+        gate.ask("POST", "/login", b"token=x", token=None, media="application/x-www-form-urlencoded", **link).status
+        == 403
+    )
 
 
 def test_a_cookie_changes_nothing_without_the_word_for_it(gate: Gate):
@@ -173,7 +178,10 @@ def test_every_answer_has_the_headers_that_browsers_heed(gate: Gate):
         assert "unsafe-inline" not in policy
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "server" not in answer.headers
-    assert "unsafe-inline" not in gate.get("/docs").headers["content-security-policy"].partition("script-src")[2].partition(";")[0]
+    assert (
+        "unsafe-inline"
+        not in gate.get("/docs").headers["content-security-policy"].partition("script-src")[2].partition(";")[0]
+    )
 
 
 def test_https_and_http_share_the_port_of_loopback(gate: Gate):
@@ -185,7 +193,9 @@ def test_https_and_http_share_the_port_of_loopback(gate: Gate):
     assert "strict-transport-security" in answer.headers
     link.close()
     with pytest.raises(ssl.SSLError), socket.create_connection((parts.hostname, parts.port)) as sock:
-        ssl.create_default_context().wrap_socket(sock, server_hostname="127.0.0.1")  # whoever does not know our authority
+        ssl.create_default_context().wrap_socket(
+            sock, server_hostname="127.0.0.1"
+        )  # whoever does not know our authority
 
 
 def test_who_sends_nothing_or_nonsense_harms_nobody(gate: Gate):
@@ -215,7 +225,11 @@ def test_when_one_gateway_dies_the_other_goes_on(own_gate):
     for name in ("gateway", "gateway-1"):
         before = gate.cluster.kill(name)
         for number in range(20):
-            assert gate.ask("PUT" if number else "POST", CONFIGS + (f"/of-{name}" if number else ""), config(f"of-{name}", n=str(number))).status in (200, 201)
+            assert gate.ask(
+                "PUT" if number else "POST",
+                CONFIGS + (f"/of-{name}" if number else ""),
+                config(f"of-{name}", n=str(number)),
+            ).status in (200, 201)
             assert gate.get(f"{CONFIGS}/of-{name}").json["data"] == {"n": str(number)}
         eventually(lambda: gate.cluster.pid(name) != before)  # noqa: B023
 

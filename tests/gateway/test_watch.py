@@ -35,7 +35,9 @@ def test_a_watch_tells_what_changes(gate: Gate):
 
 def test_a_watch_without_a_version_begins_with_what_there_is(gate: Gate):
     gate.ask("POST", CONFIGS, config("watch-there"))
-    path = f"{CONFIGS}?watch=true&sendInitialEvents=true&allowWatchBookmarks=true&fieldSelector=metadata.name=watch-there"
+    path = (
+        f"{CONFIGS}?watch=true&sendInitialEvents=true&allowWatchBookmarks=true&fieldSelector=metadata.name=watch-there"
+    )
     with gate.stream(path) as stream:
         added, mark = events(stream, 2)
     assert (added["type"], mark["type"]) == ("ADDED", "BOOKMARK")

@@ -64,7 +64,9 @@ def up(
     ] = None,
     gateway: Annotated[
         str | None,
-        typer.Option(metavar="ADDR", help="HOST[:PORT] (8083) for REST, kubectl and the dashboard; beyond loopback HTTPS"),
+        typer.Option(
+            metavar="ADDR", help="HOST[:PORT] (8083) for REST, kubectl and the dashboard; beyond loopback HTTPS"
+        ),
     ] = None,
     standby: Annotated[bool, typer.Option(help="with --storage: wait while another cluster leads")] = False,
     no_node: Annotated[bool, typer.Option("--no-node", help="control plane only: this machine runs no tasks")] = False,
@@ -114,7 +116,11 @@ def up(
 
 def _say_up(run: dict[str, Any]) -> None:
     lines = [("Cluster", "running"), ("Endpoint", run["endpoint"])]
-    lines += [(label, run[key]) for label, key in (("Compat", "compat"), ("Listen", "listen"), ("Gateway", "gateway")) if run.get(key)]
+    lines += [
+        (label, run[key])
+        for label, key in (("Compat", "compat"), ("Listen", "listen"), ("Gateway", "gateway"))
+        if run.get(key)
+    ]
     lines += [("Durability", run["durability"]), ("Data", run["data_dir"])]
     lines += [("Role", "stands by")] if run.get("standby") else []
     lines += [("Journals", run["storage"])] if run.get("storage") else []

@@ -18,12 +18,16 @@ from flame.ops.paths import RunFile
 
 def kubeconfig(
     data_dir: DataDir = None,
-    server: Annotated[str | None, typer.Option(metavar="URL", help="https://... of the gateway, if not the one here")] = None,
+    server: Annotated[
+        str | None, typer.Option(metavar="URL", help="https://... of the gateway, if not the one here")
+    ] = None,
     ca_file: Annotated[Path | None, typer.Option("--ca-file", help="who signed its certificate")] = None,
     token_file: Annotated[
         Path | None, typer.Option("--token-file", help="whose token (FLAME_TOKEN, else the cluster's own)")
     ] = None,
-    namespace: Annotated[str, typer.Option("-n", "--namespace", help="that commands mean when they name none")] = "default",
+    namespace: Annotated[
+        str, typer.Option("-n", "--namespace", help="that commands mean when they name none")
+    ] = "default",
     name: Annotated[str, typer.Option(help="of the context")] = "flame",
 ) -> None:
     """Print a configuration for kubectl. It holds a token: `flame kubeconfig > FILE`, and keep the file to yourself."""

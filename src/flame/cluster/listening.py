@@ -99,7 +99,8 @@ def ensure_certificates(directory: Path, hosts: list[str], node: str | None) -> 
     if (directory / f"{SERVER}.pem").exists():
         return
     in_a_child(
-        f"making certificates in {directory}", lambda: _make_certificates(directory, hosts, node or socket.gethostname())
+        f"making certificates in {directory}",
+        lambda: _make_certificates(directory, hosts, node or socket.gethostname()),
     )
 
 

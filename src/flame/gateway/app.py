@@ -90,10 +90,14 @@ def _http(request: Request[Any, Any, Any], error: HTTPException) -> Response[dic
     if isinstance(extra, list):
         hint = "; ".join(f"{e.get('key', '')}: {e.get('message', '')}" for e in extra if isinstance(e, dict))[:1000]
     heads = {"allow": error.headers["allow"]} if error.headers and "allow" in error.headers else {}
-    return Response(plain(error.status_code, error.detail, hint), status_code=error.status_code, media_type=JSON, headers=heads)
+    return Response(
+        plain(error.status_code, error.detail, hint), status_code=error.status_code, media_type=JSON, headers=heads
+    )
 
 
 def _bug(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
     id = asked(request.scope).id  # type: ignore[arg-type]
     log.error("request %s failed", id, exc_info=error)
-    return Response(plain(500, f"an internal error; the log of the gateway has it under {id}"), status_code=500, media_type=JSON)
+    return Response(
+        plain(500, f"an internal error; the log of the gateway has it under {id}"), status_code=500, media_type=JSON
+    )

@@ -1,6 +1,7 @@
 """One connection to the cluster for each identity that asks: made at its first request, kept while it asks, closed when it is idle.
 
-The session manager knows the identity of a connection by its token, so the rights of a request are those of its connection, here as everywhere.
+The session manager knows the identity of a connection by its token, so the rights of a request are those of its connection, as they are
+everywhere.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Who asks: the token of a request, from its header or from a browser's cookie.
 
-The cookie is the token itself, so that any gateway of the cluster knows it and revoking the token ends it; scripts cannot read it
-(HttpOnly) and it is not sent with requests that other sites cause (SameSite=Strict). What changes something also needs a word that only our own
-pages know, made from the token: `csrf`.
+The cookie is the token itself, so that any gateway of the cluster knows it and revoking the token ends it. Scripts cannot read it
+(HttpOnly), and it is not sent with requests that other sites cause (SameSite=Strict). What changes something also needs a word that only
+our own pages know, made from the token: `csrf`.
 """
 
 from __future__ import annotations

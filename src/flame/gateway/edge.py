@@ -11,13 +11,18 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-import msgspec
-
-from flame.core.base.errors import Exhausted, FlameError, InvalidArgument, NotFound, PayloadTooLarge, PermissionDenied, Unauthenticated
+from flame.core.base.errors import (
+    Exhausted,
+    FlameError,
+    InvalidArgument,
+    NotFound,
+    PayloadTooLarge,
+    PermissionDenied,
+    Unauthenticated,
+)
 from flame.core.model.access import digest
 from flame.gateway.callers import Callers
 from flame.gateway.credentials import HEADER, credentials, knows_csrf
@@ -128,7 +133,9 @@ class Edge:
             else:
                 self._take(self._limits.tokens, digest(known.token), counted=True)
                 if known.cookie and method not in SAFE and not knows_csrf(known.token, asked.headers.get(HEADER, "")):
-                    raise PermissionDenied(f"{method} with a cookie needs the header {HEADER}", hint="use a bearer token")
+                    raise PermissionDenied(
+                        f"{method} with a cookie needs the header {HEADER}", hint="use a bearer token"
+                    )
                 await self._identify(stack, scope, asked, known.token)
             if asked.path.startswith(SCHEMA):
                 raise NotFound(f"there is nothing at {asked.path[:200]}")
@@ -166,7 +173,9 @@ class Edge:
         if wait > 0:
             self._metrics.limited.inc()
             raise Exhausted(
-                f"more than {buckets.rate:g} requests per second", hint="apiServer.rateLimit is the limit", retry_after=wait
+                f"more than {buckets.rate:g} requests per second",
+                hint="apiServer.rateLimit is the limit",
+                retry_after=wait,
             )
 
     @property
@@ -304,5 +313,3 @@ def _is_kube(path: str) -> bool:
 
 async def _nothing() -> Event:
     return {"type": "http.disconnect"}
-
-

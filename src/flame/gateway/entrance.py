@@ -78,10 +78,13 @@ class Protocol(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """Serves one socket. plain: is HTTP without TLS taken? identity: None: no TLS."""
+    """Serves one socket. plain: is HTTP without TLS taken? identity: None: no TLS; ready: called once it serves."""
 
-    def __init__(self, config: uvicorn.Config, sock: socket.socket, plain: bool, identity: Path | None) -> None:
+    def __init__(
+        self, config: uvicorn.Config, sock: socket.socket, plain: bool, identity: Path | None, ready: Callable[[], None]
+    ) -> None:
         super().__init__(config)
+        self._ready = ready
         self._sock, self._plain = sock, plain
         self._identity = Identity(identity) if identity is not None else None
 
@@ -95,16 +98,19 @@ class Server(uvicorn.Server):
             self._identity.context()  # a certificate that cannot be used is told at once
         self.servers: list[Any] = [Acceptor(self._sock, self._admit)]
         self.started = True
+        self._ready()
 
     async def _admit(self, conn: socket.socket) -> None:
         """Raises OSError for a connection that comes to nothing."""
         loop = asyncio.get_running_loop()
         first = await asyncio.wait_for(_peek(loop, conn), FIRST_BYTE)
         if not first:
-            return conn.close()
+            conn.close()
+            return
         secure = first[0] == HELLO
         if (secure and self._identity is None) or not (secure or self._plain):
-            return conn.close()
+            conn.close()
+            return
         context = self._identity.context() if secure and self._identity is not None else None
         await loop.connect_accepted_socket(
             self._protocol, conn, ssl=context, ssl_handshake_timeout=FIRST_BYTE if context else None

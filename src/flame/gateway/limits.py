@@ -16,8 +16,8 @@ class _Bucket:
 
 
 class Buckets:
-    """rate: requests per second, 0: no limit; burst: how many at once, None: one second's worth; most: buckets that are remembered. One that
-    was forgotten is full, so `most` is far more than the tokens that are in use."""
+    """rate: requests per second, 0: no limit; burst: how many at once, None: one second's worth; most: buckets that are remembered. One
+    that was forgotten is full, so `most` is far more than the tokens that are in use."""
 
     def __init__(self, rate: float, burst: float | None = None, most: int = 10_000) -> None:
         self._most = most

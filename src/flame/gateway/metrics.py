@@ -26,7 +26,10 @@ class Metrics:
             "flame_gateway_rate_limited", "Requests refused because their token had made too many.", registry=registry
         )
         self.refused = Counter(
-            "flame_gateway_refused", "Requests refused before anybody asked who they are from.", ("why",), registry=registry
+            "flame_gateway_refused",
+            "Requests refused before anybody asked who they are from.",
+            ("why",),
+            registry=registry,
         )
         self.limit = Gauge(
             "flame_gateway_rate_limit", "Requests per second of one token; 0: no limit.", registry=registry

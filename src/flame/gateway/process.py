@@ -57,16 +57,13 @@ class GatewayProcess:
         metrics, callers = Metrics(), Callers(config.edge)
         watches, live = Watches(metrics), LiveSettings(callers, config.token)
         app = make_app(config.door, callers, live, metrics, watches, config.token)
-        server = Server(_uvicorn(app), config.door.sock, config.door.plain, config.door.identity)
+        server = Server(_uvicorn(app), config.door.sock, config.door.plain, config.door.identity, config.ready)
         background = [asyncio.ensure_future(live.follow()), asyncio.ensure_future(_sweep(callers))]
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(live.known.wait(), FIRST_SETTINGS)
         serving = asyncio.ensure_future(server.serve())
         stopping = asyncio.ensure_future(self.stopping.wait())
         try:
-            while not server.started and not serving.done():
-                await asyncio.sleep(0.005)
-            config.ready()
             await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
         finally:
             watches.closing.set()

@@ -72,6 +72,27 @@ class Direct:
     async def _ask_all(self, message: m.Message, kind: type[M]) -> list[M]:
         return list(await asyncio.gather(*(ask(link, message, kind) for link in self.client.links.all())))
 
+    # -- sessions --------------------------------------------------------------------------------------------------------
+
+    async def sessions(self) -> list[m.SessionInfo]:
+        return [info for found in await self._ask_all(m.ListSessions(), m.SessionList) for info in found.sessions]
+
+    async def session(self, id: str) -> m.SessionInfo:
+        return await self._ask(m.GetSession(id), m.SessionInfo, of=id)
+
+    async def task(self, session: str, no: int) -> m.TaskInfo:
+        return await self._ask(m.GetTask(session, no), m.TaskInfo, of=session)
+
+    async def tasks(self, session: str, start: int = 1, limit: int = 100, payloads: bool = False) -> m.TaskList:
+        return await self._ask(m.ListTasks(session, start, limit, payloads), m.TaskList, of=session)
+
+    async def task_logs(self, session: str, no: int = 0) -> tuple[m.LogLine, ...]:
+        return (await self._ask(m.GetLogs(session, no), m.LogList, of=session)).lines
+
+    async def explain(self, session: str, no: int = 0) -> m.Explanation:
+        """Why a session (or its task `no`) waits."""
+        return await self._ask(m.Explain(f"{session}/{no}" if no else session), m.Explanation, of=session)
+
     # -- objects ---------------------------------------------------------------------------------------------------------
 
     async def put(
@@ -155,27 +176,6 @@ class Direct:
             offset = answer.offset + len(answer.data)
             if (answer.ended and not answer.data) or (not follow and len(answer.data) < CHUNK):
                 return
-
-    # -- sessions --------------------------------------------------------------------------------------------------------
-
-    async def sessions(self) -> list[m.SessionInfo]:
-        return [info for found in await self._ask_all(m.ListSessions(), m.SessionList) for info in found.sessions]
-
-    async def session(self, id: str) -> m.SessionInfo:
-        return await self._ask(m.GetSession(id), m.SessionInfo, of=id)
-
-    async def task(self, session: str, no: int) -> m.TaskInfo:
-        return await self._ask(m.GetTask(session, no), m.TaskInfo, of=session)
-
-    async def tasks(self, session: str, start: int = 1, limit: int = 100, payloads: bool = False) -> m.TaskList:
-        return await self._ask(m.ListTasks(session, start, limit, payloads), m.TaskList, of=session)
-
-    async def task_logs(self, session: str, no: int = 0) -> tuple[m.LogLine, ...]:
-        return (await self._ask(m.GetLogs(session, no), m.LogList, of=session)).lines
-
-    async def explain(self, session: str, no: int = 0) -> m.Explanation:
-        """Why a session (or its task `no`) waits."""
-        return await self._ask(m.Explain(f"{session}/{no}" if no else session), m.Explanation, of=session)
 
     # -- the cluster -----------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,11 @@ class Links:
     """`first`: the link to whichever was reached; `make`: another one; `via`: where the manager at an address is reached instead."""
 
     def __init__(
-        self, first: Link, target: Target, make: Callable[[Target], Link], via: Callable[[Address], Address] | None = None
+        self,
+        first: Link,
+        target: Target,
+        make: Callable[[Target], Link],
+        via: Callable[[Address], Address] | None = None,
     ) -> None:
         self.first = first
         self._target, self._make, self._via = target, make, via

@@ -109,7 +109,9 @@ def failed(error: FlameError, place: Place | None, method: str) -> Reply:
     if code >= 500:
         log.warning("%s: %s", error.code, error.message)
     retry = math.ceil(error.retry_after) if code in (429, 503) else 0
-    shown = replace(place, kind=None) if place is not None and isinstance(error, InvalidArgument) and code == 400 else place
+    shown = (
+        replace(place, kind=None) if place is not None and isinstance(error, InvalidArgument) and code == 400 else place
+    )
     return json_reply(status(error, code, shown, retry), code, headers_of(error, code))
 
 

@@ -1,6 +1,7 @@
 """Strategic merge patches: a merge in which lists of named things are merged by name. kubectl sends them for the kinds it knows itself.
 
-Directives: `$patch: delete | replace`, `$deleteFromPrimitiveList/...`, `$retainKeys`; `$setElementOrder/...` only says in which order to show.
+Directives: `$patch: delete | replace`, `$deleteFromPrimitiveList/...`, `$retainKeys`; `$setElementOrder/...` only says in which order
+to show.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ def _list(current: Any, patch: list[Any], schema: Field | None) -> list[Any]:
     named: dict[tuple[str, ...] | None, Any] = {schema.name_of(item): item for item in current or []}
     for item in patch:
         if not isinstance(item, Mapping) or schema.name_of(item) is None:
-            raise InvalidArgument("a strategic merge patch has a list of things without names", hint="use a merge patch")
+            raise InvalidArgument(
+                "a strategic merge patch has a list of things without names", hint="use a merge patch"
+            )
         key = schema.name_of(item)
         if item.get(_PATCH) == "delete":
             named.pop(key, None)

@@ -108,4 +108,3 @@ def as_table(kind: Kind, include: str, version: str) -> Shape:
 
 def as_partial(version: str) -> Shape:
     return lambda body, first: msgspec.json.encode(partial(msgspec.json.decode(body), version))
-

@@ -31,23 +31,24 @@ TYPES = {
 SWAGGER = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
 """Files of the package `swagger-ui-py` that the documentation needs."""
 FOR_A_DAY = {"cache-control": "private, max-age=86400"}
-_OUT = {"include_in_schema": False}
 
 
-@get("/", **_OUT)
+@get("/", include_in_schema=False)
 async def dashboard(request: Request[Any, Any, Any], rates: Rates) -> Response[str]:
     found = asked(request.scope)  # type: ignore[arg-type]
     found.route = "dashboard"
-    return Response(html.dashboard(await gather(found.by, rates), found.by.identity, csrf(found.token)), media_type=HTML)
+    return Response(
+        html.dashboard(await gather(found.by, rates), found.by.identity, csrf(found.token)), media_type=HTML
+    )
 
 
-@get("/login", **_OUT)
+@get("/login", include_in_schema=False)
 async def login_page(request: Request[Any, Any, Any]) -> Response[str]:
     asked(request.scope).route = "login"  # type: ignore[arg-type]
     return Response(html.login(), media_type=HTML)
 
 
-@post("/login", status_code=HTTP_303_SEE_OTHER, **_OUT)
+@post("/login", status_code=HTTP_303_SEE_OTHER, include_in_schema=False)
 async def login(request: Request[Any, Any, Any], health: Health) -> Response[str]:
     """The token is tried; then the browser keeps it. Pages of others cannot post here: the origin is checked before."""
     asked(request.scope).route = "login"  # type: ignore[arg-type]
@@ -61,20 +62,20 @@ async def login(request: Request[Any, Any, Any], health: Health) -> Response[str
     return Response("", media_type=HTML, status_code=HTTP_303_SEE_OTHER, headers=heads)
 
 
-@post("/logout", status_code=HTTP_200_OK, **_OUT)
+@post("/logout", status_code=HTTP_200_OK, include_in_schema=False)
 async def logout(request: Request[Any, Any, Any]) -> Response[dict[str, str]]:
     asked(request.scope).route = "logout"  # type: ignore[arg-type]
     return Response({}, headers={"set-cookie": cookie("", request.scope["scheme"] == "https")})
 
 
-@get("/docs", **_OUT)
+@get("/docs", include_in_schema=False)
 async def docs(request: Request[Any, Any, Any], live: LiveSettings) -> Response[str]:
     asked(request.scope).route = "docs"  # type: ignore[arg-type]
     _served(live)
     return Response(html.docs(), media_type=HTML)
 
 
-@get("/docs/{name:str}", **_OUT)
+@get("/docs/{name:str}", include_in_schema=False)
 async def docs_file(request: Request[Any, Any, Any], live: LiveSettings, name: str) -> Response[bytes]:
     asked(request.scope).route = "docs"  # type: ignore[arg-type]
     _served(live)
@@ -83,14 +84,14 @@ async def docs_file(request: Request[Any, Any, Any], live: LiveSettings, name: s
     return _file(swagger_directory() / name)
 
 
-@get("/openapi.json", **_OUT)
+@get("/openapi.json", include_in_schema=False)
 async def openapi(request: Request[Any, Any, Any], live: LiveSettings) -> Response[dict[str, Any]]:
     asked(request.scope).route = "openapi.json"  # type: ignore[arg-type]
     _served(live)
     return Response(request.app.openapi_schema.to_schema(), media_type="application/json")
 
 
-@get("/static/{name:str}", **_OUT)
+@get("/static/{name:str}", include_in_schema=False)
 async def static_file(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
     asked(request.scope).route = "static"  # type: ignore[arg-type]
     path = OWN / name
@@ -99,27 +100,27 @@ async def static_file(request: Request[Any, Any, Any], name: str) -> Response[by
     return _file(path)
 
 
-@get("/favicon.ico", **_OUT)
+@get("/favicon.ico", include_in_schema=False)
 async def favicon(request: Request[Any, Any, Any]) -> Response[bytes]:
     asked(request.scope).route = "static"  # type: ignore[arg-type]
     return _file(OWN / "flame.svg")
 
 
-@get("/health", **_OUT)
+@get("/health", include_in_schema=False)
 async def alive(request: Request[Any, Any, Any]) -> dict[str, str]:
     """This process answers; nothing else is asked."""
     asked(request.scope).route = "health"  # type: ignore[arg-type]
     return {"status": "ok"}
 
 
-@get("/ready", **_OUT)
+@get("/ready", include_in_schema=False)
 async def ready(request: Request[Any, Any, Any], health: Health) -> Response[Any]:
     asked(request.scope).route = "ready"  # type: ignore[arg-type]
     found = await health.ready()
     return Response(found, status_code=200 if found.ready else 503, headers={} if found.ready else {"retry-after": "1"})
 
 
-@get("/metrics", **_OUT)
+@get("/metrics", include_in_schema=False)
 async def metrics(request: Request[Any, Any, Any], health: Health) -> Response[bytes]:
     asked(request.scope).route = "metrics"  # type: ignore[arg-type]
     return Response(health.metrics(), media_type=METRICS)
@@ -151,5 +152,3 @@ def _read(path: Path) -> bytes:
 
 def _file(path: Path) -> Response[bytes]:
     return Response(_read(path), media_type=TYPES[path.suffix], headers=FOR_A_DAY)
-
-

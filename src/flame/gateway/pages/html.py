@@ -161,7 +161,9 @@ def _node(row: NodeRow) -> str:
     if gpus:
         gpu += f' <span class="about">{_t(gpus)}</span>'
     cpu = _meter("CPU", row.cpu_used, row.cpu, f"{row.cpu_used / 1000:g} of {row.cpu / 1000:g}")
-    memory = _meter("Memory", row.memory_used, row.memory, f"{format_size(row.memory_used)} of {format_size(row.memory)}")
+    memory = _meter(
+        "Memory", row.memory_used, row.memory, f"{format_size(row.memory_used)} of {format_size(row.memory)}"
+    )
     return _row(
         f"node/{row.name}", row.name, "",
         [
@@ -177,7 +179,14 @@ def _meter(label: str, used: int, there: int, text: str) -> str:
 
 
 def _state(word: str) -> str:
-    mood = {"Open": "good", "Running": "good", "Ready": "good", "Succeeded": "good", "Pending": "waits", "Failed": "bad"}
+    mood = {
+        "Open": "good",
+        "Running": "good",
+        "Ready": "good",
+        "Succeeded": "good",
+        "Pending": "waits",
+        "Failed": "bad",
+    }
     mood |= {"NotReady": "bad", "Lost": "bad", "Unknown": "bad"}
     return f'<span class="state {mood.get(word, "")}">{_t(word)}</span>'
 

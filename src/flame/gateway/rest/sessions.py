@@ -35,11 +35,13 @@ class Sessions(Controller):
     tags = ["sessions"]
 
     @get("/", summary="Sessions, newest first", responses=COMMON)
-    async def list(
+    async def page(
         self,
         request: Request[Any, Any, Any],
         rates: Rates,
-        which: Annotated[Literal["all", "open", "closed"], Parameter(query="state", description="Of which state.")] = "all",
+        which: Annotated[
+            Literal["all", "open", "closed"], Parameter(query="state", description="Of which state.")
+        ] = "all",
         limit: Limit = 100,
         after: Annotated[int | None, Parameter(ge=0, le=2**53 - 1, description="`next` of the page before.")] = None,
     ) -> shapes.SessionsShape:
@@ -48,10 +50,10 @@ class Sessions(Controller):
         found = [info for info in infos if wanted is None or info.state == wanted]
         total = len(found)
         found.sort(key=lambda info: -info.alias)
-        page = [info for info in found if after is None or info.alias < after]
-        more = page[limit - 1].alias if len(page) > limit else None
+        left = [info for info in found if after is None or info.alias < after]
+        more = left[limit - 1].alias if len(left) > limit else None
         now = time.monotonic()
-        shown = [shapes.session(info, rates.seen(info.id, ended(info), now)) for info in page[:limit]]
+        shown = [shapes.session(info, rates.seen(info.id, ended(info), now)) for info in left[:limit]]
         return shapes.SessionsShape(shown, total, more)
 
     @get("/{id:str}", summary="One session", responses=FOUND)
@@ -102,7 +104,10 @@ class Sessions(Controller):
     ) -> list[shapes.LineShape]:
         asking = direct(request, "sessions/logs")
         info = await asking.session(id)
-        return [shapes.LineShape(l.no, l.stream, l.text, shapes.clock(l.at)) for l in await asking.task_logs(info.id, task)]  # noqa: E741
+        return [
+            shapes.LineShape(line.no, line.stream, line.text, shapes.clock(line.at))
+            for line in await asking.task_logs(info.id, task)
+        ]
 
 
 def ended(info: m.SessionInfo) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -199,7 +199,7 @@ def node(info: m.NodeInfo) -> NodeShape:
     )  # fmt: skip
 
 
-def amounts(found: m.Mapping[str, int]) -> dict[str, str]:
+def amounts(found: Mapping[str, int]) -> dict[str, str]:
     return {name: format_milli(amount) if name in ("cpu", "gpu") else str(amount) for name, amount in found.items()}
 
 

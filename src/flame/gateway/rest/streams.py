@@ -57,7 +57,9 @@ class Streams(Controller):
         self,
         request: Request[Any, Any, Any],
         watches: Watches,
-        name: Annotated[str, Parameter(min_length=1, max_length=253, description="A replica; a workload's name is rank 0.")],
+        name: Annotated[
+            str, Parameter(min_length=1, max_length=253, description="A replica; a workload's name is rank 0.")
+        ],
         namespace: Annotated[str, Parameter(max_length=63, description="Empty: default.")] = "",
         container: Annotated[str, Parameter(max_length=253, description="Empty: the first.")] = "",
         previous: Annotated[bool, Parameter(description="Of the run before.")] = False,
