@@ -33,13 +33,13 @@ TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
 
 def fill(client: Client, workloads: int, tasks: int) -> str:
-    """Workloads that wait for a GPU, and a session whose tasks have run. Returns its number."""
+    """Suspended workloads (the scheduler is measured elsewhere), and a session whose tasks have run. Returns its number."""
     for number in range(workloads):
         container = {"name": "main", "command": ["true"], "resources": {"limits": {"nvidia.com/gpu": 64}}}
         client.objects.create({
             "apiVersion": "flame.xflops.cn/v1alpha1", "kind": "FlameWorkload",
             "metadata": {"name": f"w{number}", "labels": {"app": "flame", "number": str(number)}},
-            "spec": {"type": "Inference", "replicas": 2, "template": {"spec": {"containers": [container]}}},
+            "spec": {"type": "Inference", "replicas": 2, "suspend": True, "template": {"spec": {"containers": [container]}}},
         })  # fmt: skip
     session = client.session("flmping", detached=True)
     futures = [session.run(b"") for _ in range(tasks)]
