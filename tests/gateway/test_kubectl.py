@@ -125,7 +125,7 @@ def test_a_dry_run_keeps_nothing(kubectl):
 
 
 def test_a_log_is_followed_to_its_end(kubectl):
-    job = workload("kubectl-follow", "echo one; sleep 1; echo two", type="Training")
+    job = workload("kubectl-follow", "echo one; sleep 6; echo two", type="Training")
     job["spec"]["template"]["spec"]["restartPolicy"] = "Never"
     kubectl("apply", "-f", "-", input=json.dumps(job))
     eventually(lambda: kubectl("get", "pod", "kubectl-follow-0", ok=False).returncode == 0)

@@ -43,15 +43,17 @@ class Sessions(Controller):
             Literal["all", "open", "closed"], Parameter(query="state", description="Of which state.")
         ] = "all",
         limit: Limit = 100,
-        after: Annotated[int | None, Parameter(ge=0, le=2**53 - 1, description="`next` of the page before.")] = None,
+        after: Annotated[
+            int, Parameter(ge=0, le=2**53 - 1, description="`next` of the page before; 0: from the newest.")
+        ] = 0,
     ) -> shapes.SessionsShape:
         infos = await direct(request, "sessions").sessions()
         wanted = {"open": SessionState.OPEN, "closed": SessionState.CLOSED}.get(which)
         found = [info for info in infos if wanted is None or info.state == wanted]
         total = len(found)
         found.sort(key=lambda info: -info.alias)
-        left = [info for info in found if after is None or info.alias < after]
-        more = left[limit - 1].alias if len(left) > limit else None
+        left = [info for info in found if not after or info.alias < after]
+        more = left[limit - 1].alias if len(left) > limit else 0
         now = time.monotonic()
         shown = [shapes.session(info, rates.seen(info.id, ended(info), now)) for info in left[:limit]]
         return shapes.SessionsShape(shown, total, more)

@@ -50,11 +50,11 @@ class SessionShape(msgspec.Struct):
 
 
 class SessionsShape(msgspec.Struct):
-    """A page, newest first. `next`: give it as `after` for the next page; null at the end."""
+    """A page, newest first. `next`: give it as `after` for the next page; 0 at the end."""
 
     sessions: list[SessionShape]
     total: int
-    next: int | None
+    next: int
 
 
 class TaskShape(msgspec.Struct):
