@@ -11,6 +11,7 @@ import typer
 from flame.cli import agents, identities, nodes, running
 from flame.cli.backup import backup, restore
 from flame.cli.entry import guard
+from flame.cli.kubeconfig import kubeconfig
 from flame.cli.options import DataDir, Endpoint, Labels, SimulatedGpus, Taints, Voice
 from flame.cli.output import Column, fine_clock, labelled, say_data, say_list, write
 from flame.core.base.errors import FlameError
@@ -61,6 +62,12 @@ def up(
             metavar="ADDR", help="HOST[:PORT] for clients and nodes elsewhere: TLS and tokens (loopback: TCP)"
         ),
     ] = None,
+    gateway: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDR", help="HOST[:PORT] (8083) for REST, kubectl and the dashboard; beyond loopback HTTPS"
+        ),
+    ] = None,
     standby: Annotated[bool, typer.Option(help="with --storage: wait while another cluster leads")] = False,
     no_node: Annotated[bool, typer.Option("--no-node", help="control plane only: this machine runs no tasks")] = False,
     managers: Annotated[
@@ -91,6 +98,7 @@ def up(
         storage=storage,
         compat=compat_listener,
         listen=listen,
+        gateway=gateway,
         advertise=advertise,
         managers=managers,
         standby=standby or None,
@@ -108,7 +116,11 @@ def up(
 
 def _say_up(run: dict[str, Any]) -> None:
     lines = [("Cluster", "running"), ("Endpoint", run["endpoint"])]
-    lines += [(label, run[key]) for label, key in (("Compat", "compat"), ("Listen", "listen")) if run.get(key)]
+    lines += [
+        (label, run[key])
+        for label, key in (("Compat", "compat"), ("Listen", "listen"), ("Gateway", "gateway"))
+        if run.get(key)
+    ]
     lines += [("Durability", run["durability"]), ("Data", run["data_dir"])]
     lines += [("Role", "stands by")] if run.get("standby") else []
     lines += [("Journals", run["storage"])] if run.get("storage") else []
@@ -151,6 +163,8 @@ def _status_lines(r: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("Compat", f"{r['compat']} (no token: whoever reaches it owns the cluster)"))
     if r.get("listen"):
         lines.append(("Listen", r["listen"]))
+    if r.get("gateway"):
+        lines.append(("Gateway", r["gateway"]))
     lines += [
         ("Durability", r["durability"]),
         ("Epoch", str(r["epoch"])),
@@ -220,6 +234,7 @@ def executor(
 
 app.command()(backup)
 app.command()(restore)
+app.command()(kubeconfig)
 
 
 @app.command()

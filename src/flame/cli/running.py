@@ -45,6 +45,8 @@ def settings(data_dir: Path | None, config: Path | None, **given: Any) -> Cluste
         given["taints"] = tuple(dict.fromkeys((*base.taints, *nodes.taints(given.get("taints") or []))))
     except ValueError as error:
         raise InvalidArgument(str(error)) from None
+    if given.get("gateway") is not None:
+        given["gateway"] = {**(base.gateway or {}), "listen": given["gateway"]}
     nodes.simulated(given.get("simulate_gpus"))
     return replace(base, **{key: value for key, value in given.items() if value is not None})
 
@@ -176,9 +178,9 @@ def status(data_dir: Path | None, endpoint: str | None) -> dict[str, Any]:
     run = find(data_dir) if endpoint is None or data_dir is not None else None
     with client(data_dir, endpoint) as found:
         record: dict[str, Any] = msgspec.to_builtins(found.status())
-    record |= {"endpoint": endpoint, "compat": None, "listen": None, "data_dir": None, "pids": {}}
+    record |= {"endpoint": endpoint, "compat": None, "listen": None, "gateway": None, "data_dir": None, "pids": {}}
     if run is not None:
-        record |= {key: getattr(run, key) for key in ("endpoint", "compat", "listen", "data_dir", "pids")}
+        record |= {key: getattr(run, key) for key in ("endpoint", "compat", "listen", "gateway", "data_dir", "pids")}
     reasons = []
     if record["storage"] != "ok":
         reasons.append(f"storage: {record['storage']}")

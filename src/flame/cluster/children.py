@@ -95,6 +95,12 @@ def manager(config: ClusterConfig, **more: Any) -> Process:
     return ManagerProcess(ManagerConfig(config, **more))
 
 
+def gateway(config: ClusterConfig, **more: Any) -> Process:
+    from flame.gateway.process import GatewayConfig, GatewayProcess
+
+    return GatewayProcess(GatewayConfig(data_dir=config.data_dir, **more))
+
+
 def agent(config: ClusterConfig, zygote: Any, allocators: Any, endpoints: Any, ground: Any) -> Process:
     from flame.agent.process import AgentConfig, AgentProcess
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from flame.core.base.errors import BY_CODE, FlameError, InvalidArgument, PortTaken
@@ -97,13 +98,21 @@ def ensure_certificates(directory: Path, hosts: list[str], node: str | None) -> 
     `tls` extra."""
     if (directory / f"{SERVER}.pem").exists():
         return
+    in_a_child(
+        f"making certificates in {directory}",
+        lambda: _make_certificates(directory, hosts, node or socket.gethostname()),
+    )
+
+
+def in_a_child(what: str, make: Callable[[], None]) -> None:
+    """cryptography is large: it is loaded by a process that ends. Raises what `make` raises."""
     read, write = os.pipe()
-    pid = os.fork()  # cryptography is large: it is loaded by a process that ends
+    pid = os.fork()
     if pid == 0:
         code = 1
         try:
             os.close(read)
-            _make_certificates(directory, hosts, node or socket.gethostname())
+            make()
             code = 0
         except FlameError as error:
             os.write(write, json.dumps({"code": error.code, "message": error.message, "hint": error.hint}).encode())
@@ -117,7 +126,7 @@ def ensure_certificates(directory: Path, hosts: list[str], node: str | None) -> 
         found = json.loads(said)
         raise BY_CODE.get(found["code"], FlameError)(found["message"], hint=found["hint"])
     if status:
-        raise FlameError(f"making certificates in {directory} failed: status {status}")
+        raise FlameError(f"{what} failed: status {status}")
 
 
 def _make_certificates(directory: Path, hosts: list[str], node: str) -> None:

@@ -22,14 +22,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from flame.agent import confinement, sandbox, zygote
 from flame.cluster import children
+from flame.cluster.gateways import door
 from flame.cluster.listening import ensure_certificates, listening, loopback, public
 from flame.core.base.errors import BY_CODE, DataDirLocked, Fenced, FlameError, InvalidArgument
 from flame.core.model.access import PREFIX
 from flame.ops.config import ClusterConfig
+from flame.ops.gateway import Door
 from flame.ops.isolation import isolation
 from flame.ops.paths import RunFile, default_file, socket_dir, write_private
 from flame.platform.death import die_with_parent, held_back, name_process
-from flame.shell.address import Address, listen
+from flame.shell.address import Address, edge_socket, listen
 from flame.shell.candidacy import led_at
 from flame.shell.gate import UNIX, Gate
 from flame.shell.listener import PORTS, Public
@@ -71,6 +73,7 @@ class Supervisor:
         self.stopping = False
         self.failure = ""
         self.compat: str | None = None
+        self.gateway: str | None = None
         self.epoch = 0
         self._lock: int | None = None
         self._status, self._tell = os.pipe()
@@ -153,16 +156,20 @@ class Supervisor:
         self._take_signals()
         if config.with_node:
             self._add("agent", lambda: self._agent(self._led(alloc)))
+        entrance = door(config)
         shards = tuple(self._reached(shard, plane) for shard, plane in enumerate(planes)) if config.managers > 1 else ()
         for shard, plane in enumerate(planes):
             listeners = [(listen(plane), UNIX), (listen(sandbox.inner_socket(plane)), Gate())]
             listeners += tcp if not shard else []
+            listeners += [(listen(edge_socket(plane)), gate)] if entrance else []
             self._add_manager(shard, plane, alloc, listeners, shards, gate)
         alloc_listener = listen(alloc)
         self._add("allocator", lambda: self._live("allocator", lambda: children.allocator(
             config, listener=alloc_listener, public=self.public, address=str(alloc), may_wait=self._may_wait("allocator"),
             waits=lambda: self._note(waits="allocator"), ready=lambda epoch: self._note(ready="allocator"),
         )))  # fmt: skip
+        if entrance is not None:
+            self._add_gateways(entrance, edge_socket(planes[0]), token)
 
     def _listen(self, gate: Gate) -> list[tuple[socket.socket, Gate]]:
         """Beyond the unix sockets: plain TCP on loopback, TLS everywhere (which the processes serve themselves)."""
@@ -197,6 +204,18 @@ class Supervisor:
             public=self._of_shard(shard), gate=gate, shard=shard, shards=shards, may_wait=self._may_wait(name),
             waits=lambda: self._note(waits=name), ready=lambda epoch, at: self._note(ready=name, epoch=epoch, compat=at),
         )))  # fmt: skip
+
+    def _add_gateways(self, entrance: Door, edge: Address, token: str) -> None:
+        """All of them accept from one socket."""
+        self.gateway = entrance.url
+
+        def add(name: str) -> None:
+            self._add(name, lambda: self._live(name, lambda: children.gateway(
+                self.config, door=entrance, edge=edge, token=token, ready=lambda: self._note(ready=name),
+            )))  # fmt: skip
+
+        for number in range(entrance.options.replicas):
+            add(f"gateway-{number}" if number else "gateway")
 
     def _may_wait(self, name: str) -> bool:
         """A process that was deposed stands by; at the first start that has to be asked for."""
@@ -392,6 +411,7 @@ class Supervisor:
     def _run_file(self, pids: dict[str, int]) -> RunFile:
         return RunFile(
             self.epoch, str(self.endpoint), str(self.config.data_dir), str(self.token_file), pids, self.compat, self.tcp,
+            gateway=self.gateway,
             durability=self.config.durability, storage=shown(self.config.storage) if self.config.storage else None,
             standby=any(child.waits for child in self.children.values()),
         )  # fmt: skip

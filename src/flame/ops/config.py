@@ -9,7 +9,7 @@ from typing import Any
 
 from flame.core.base.errors import InvalidArgument
 from flame.core.base.quantity import parse_duration, parse_resources, parse_size
-from flame.ops import isolation, nodes
+from flame.ops import gateway, isolation, nodes
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class ClusterConfig:
     """An OpenID Connect issuer whose tokens are taken: `url`, `audience`, and optionally `tenant_claim`, `role_claim`, `ca_file`."""
     compat: str | None = None
     """host:port of gRPC flame.v1 without tokens, loopback only, `tls://` in front for TLS; None: none."""
+    gateway: Mapping[str, Any] | None = None
+    """The HTTP server, see `ops.gateway`; None: none."""
     node: str | None = None
     """Name of this node; None: the hostname."""
     cpus: float | None = None
@@ -129,6 +131,7 @@ _KEYS: dict[str, tuple[str, Any]] = {
     "client_certificates": ("client_certificates", _yes),
     "issuer": ("issuer", _issuer),
     "compat_listener": ("compat", str),
+    "gateway": ("gateway", gateway.options),
     "durability": ("durability", str),
     "storage": ("storage", lambda v: check_storage(str(v))),
     "cpus": ("cpus", float),

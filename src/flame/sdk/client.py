@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from flame.sdk.objects import Objects
     from flame.sdk.service import FlameService
     from flame.sdk.target import Target
+    from flame.shell.address import Address
 
 M = TypeVar("M", bound=m.Message)
 _COUNTED = ("sessions_open", "sessions_closed", "pending", "running", "memory")
@@ -39,7 +40,9 @@ class Client:
         private: PrivateCluster | None = None,
         tenant: str | None = None,
         patience: float = PATIENCE,
+        via: Callable[[Address], Address] | None = None,
     ) -> None:
+        """via: where to reach a session manager instead of at the address that the cluster names, see `Links`."""
         self.endpoint = str(target)
         self.private = private
         self.tenant = tenant
@@ -49,7 +52,7 @@ class Client:
             return Link(where, peer, private.alive if private else lambda: True, patience=patience)
 
         self.link = make(target)
-        self.links = Links(self.link, target, make)
+        self.links = Links(self.link, target, make, via)
 
     # -- sessions --------------------------------------------------------------------------------------------------------
 
@@ -189,12 +192,7 @@ class Client:
 
     def status(self) -> m.Status:
         """Of the whole cluster: counts of several session managers are added up."""
-        first, *others = self._ask_all(m.GetStatus(), m.Status)
-        for other in others:
-            added = {name: getattr(first, name) + getattr(other, name) for name in _COUNTED}
-            storage = first.storage if first.storage != "ok" else other.storage
-            first = replace(first, storage=storage, allocator=first.allocator and other.allocator, **added)
-        return first
+        return summed(self._ask_all(m.GetStatus(), m.Status))
 
     def explain(self, object: str) -> m.Explanation:
         """Why does a session, or a task (`session/no`), wait?"""
@@ -293,3 +291,13 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client {self.endpoint}>"
+
+
+def summed(found: Sequence[m.Status]) -> m.Status:
+    """One status of what all session managers say: their counts are added up."""
+    first, *others = found
+    for other in others:
+        added = {name: getattr(first, name) + getattr(other, name) for name in _COUNTED}
+        storage = first.storage if first.storage != "ok" else other.storage
+        first = replace(first, storage=storage, allocator=first.allocator and other.allocator, **added)
+    return first

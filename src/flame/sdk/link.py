@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from flame.core.base.errors import (
     ClientForked,
@@ -34,7 +34,7 @@ from flame.core.model.messages import Message
 from flame.core.peers.client import ClientPeer
 from flame.sdk.results import Results, error_of, print_line
 from flame.sdk.target import Target
-from flame.sdk.watches import Watch, Watches
+from flame.sdk.watches import Watches
 from flame.shell.address import Address, connect
 from flame.wire.codec import MAX_FRAME, Deframer, decode, frame
 
@@ -59,6 +59,12 @@ GREET, GREET_AMONG = 10.0, 1.5
 PATIENCE = 60.0
 """Seconds a full queue is waited for before futures fail with Exhausted."""
 _READ = 1 << 18
+
+
+class Slot(Protocol):
+    """Where an answer goes: a queue, or whatever else can be put into."""
+
+    def put(self, answer: Message | FlameError, /) -> object: ...
 
 
 class Link:
@@ -94,7 +100,7 @@ class Link:
         self._buffer = bytearray(_READ)
         self._view = memoryview(self._buffer)
         self._numbers = itertools.count(1)
-        self._asked: dict[int, tuple[Message, queue.SimpleQueue[Message | FlameError] | Watch, bool]] = {}
+        self._asked: dict[int, tuple[Message, Slot, bool]] = {}
         self._resumes: dict[int, str] = {}
         #: when refused frames are tried again, 0: there are none; since when each session has been refused
         self._again_at = 0.0
@@ -122,24 +128,30 @@ class Link:
 
     def ask(self, message: Message, timeout: float | None = 60.0) -> Message:
         """One request, its answer. Raises the FlameError answered, or Unavailable."""
-        self.check()
         slot: queue.SimpleQueue[Message | FlameError] = queue.SimpleQueue()
+        forget = self.ask_soon(message, slot)
+        try:
+            answer = slot.get(timeout=timeout)
+        except queue.Empty:
+            forget()
+            raise Unavailable(f"no answer to {type(message).__name__} within {timeout:g} s") from None
+        except BaseException:
+            forget()
+            raise
+        if isinstance(answer, FlameError):
+            raise answer
+        return answer
+
+    def ask_soon(self, message: Message, slot: Slot) -> Callable[[], object]:
+        """As `ask` without waiting: the answer is put into the slot, by the I/O thread. Returns a way to give up on it. Raises what stands
+        in the way."""
+        self.check()
         number = next(self._numbers)
         body = _framed(message, number)  # before it is remembered: what cannot be sent is never sent again
         with self.lock:
             self._asked[number] = (message, slot, False)
             self._send(body)
-        try:
-            answer = slot.get(timeout=timeout)
-        except queue.Empty:
-            self._asked.pop(number, None)
-            raise Unavailable(f"no answer to {type(message).__name__} within {timeout:g} s") from None
-        except BaseException:
-            self._asked.pop(number, None)
-            raise
-        if isinstance(answer, FlameError):
-            raise answer
-        return answer
+        return lambda: self._asked.pop(number, None)
 
     def kick(self) -> None:
         """Tasks were queued: send now if that is cheap, else see that the I/O thread does."""

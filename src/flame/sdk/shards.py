@@ -12,15 +12,21 @@ from dataclasses import replace
 from flame.core.base.ids import shard_of
 from flame.sdk.link import Link
 from flame.sdk.target import Target
-from flame.shell.address import parse_all
+from flame.shell.address import Address, parse_all
 
 
 class Links:
-    """`first`: the link to whichever was reached; `make`: another one."""
+    """`first`: the link to whichever was reached; `make`: another one; `via`: where the manager at an address is reached instead."""
 
-    def __init__(self, first: Link, target: Target, make: Callable[[Target], Link]) -> None:
+    def __init__(
+        self,
+        first: Link,
+        target: Target,
+        make: Callable[[Target], Link],
+        via: Callable[[Address], Address] | None = None,
+    ) -> None:
         self.first = first
-        self._target, self._make = target, make
+        self._target, self._make, self._via = target, make, via
         self._lock = threading.Lock()
         assert first.welcome is not None, "a link is welcomed when it is made"
         self._shards = first.welcome.shards
@@ -49,6 +55,8 @@ class Links:
                 here = all(address.path for address in self._target.addresses)
                 found = parse_all(self._shards[shard])
                 wanted = tuple(a for a in found if bool(a.path) == here) or found
+                if self._via is not None:
+                    wanted = tuple(self._via(address) for address in wanted)
                 link = self._made[shard] = self._make(replace(self._target, addresses=wanted))
             return link
 

@@ -87,6 +87,12 @@ def connect(address: Address, timeout: float | None = None) -> socket.socket:
     return sock
 
 
+def edge_socket(plane: Address) -> Address:
+    """Where a session manager listens for the gateway: who comes that way is whoever its token says, also on the same machine."""
+    directory, _, name = plane.path.rpartition("/")
+    return Address(path=f"{directory}/edge-{name}")
+
+
 def listen(address: Address) -> socket.socket:
     """A listening socket; a unix one has mode 0600 from the start. Raises PortTaken."""
     if address.path:

@@ -1,0 +1,1 @@
+"""Flame's own API: sessions, tasks, why things wait, what they print. Described at /openapi.json."""
