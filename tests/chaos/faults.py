@@ -275,10 +275,14 @@ def of_heads(world: Postgres) -> list[Fault]:
         return name, lambda: world.up(name)
 
     def stop(lot: float) -> tuple[str, Heal]:
+        if not world.server.alive:
+            return "", nothing  # another fault has it down
         world.server.stop()
         return "stopped", lambda: void(world.server.start())
 
     def crash(lot: float) -> tuple[str, Heal]:
+        if not world.server.alive:
+            return "", nothing
         world.server.kill()
         return "killed", lambda: void(world.server.start())
 

@@ -72,6 +72,10 @@ class PostgresServer:
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
+    @property
+    def alive(self) -> bool:
+        return self._process is not None
+
     def start(self) -> PostgresServer:
         """Also after `stop` or `kill`, with what was committed before. Raises Unavailable with the end of its log."""
         if not self.data.exists():
