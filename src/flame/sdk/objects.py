@@ -9,6 +9,7 @@ Bodies are dicts as Kubernetes writes them. A kind is named in any of its ways: 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -23,6 +24,8 @@ M = TypeVar("M", bound=m.Message)
 Body = Mapping[str, Any]
 WAIT = 25.0
 """Seconds that one question for news may wait for its answer."""
+PATIENCE = 10.0
+"""Seconds that reading, and applying, outlive an engine that is away."""
 CHUNK = 1 << 20
 
 
@@ -114,15 +117,27 @@ class Objects:
         name = str(meta.get("name") or "")
         return self._written(m.PutObject(mode, kind, place, name, json.dumps(body).encode(), "", dry_run, self._tenant))
 
+    def _again(self, message: m.Message, kind: type[M]) -> M:
+        """Ask what may be asked twice, also while the engine starts again."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self._ask(message, kind)
+            except Unavailable:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
+
     def _written(self, message: m.PutObject | m.DeleteObject) -> Written:
-        answer = self._ask(message, m.ObjectPut)
+        again = isinstance(message, m.PutObject) and message.mode == "apply"
+        answer = (self._again if again else self._ask)(message, m.ObjectPut)
         return Written(json.loads(answer.body), answer.change, answer.warnings)
 
     # -- reading -----------------------------------------------------------------------------------------------------------
 
     def get(self, kind: str, name: str, *, namespace: str = "") -> dict[str, Any]:
         """Raises NotFound."""
-        found: dict[str, Any] = json.loads(self._ask(m.GetObject(kind, namespace, name, self._tenant), m.Object).body)
+        found: dict[str, Any] = json.loads(self._again(m.GetObject(kind, namespace, name, self._tenant), m.Object).body)
         return found
 
     def list(
@@ -138,7 +153,7 @@ class Objects:
         """namespace: empty: all; labels: `app=web,tier in (a,b),!old`; fields: `metadata.name=x,status.phase!=Running`.
 
         Raises InvalidArgument for a selector that is none."""
-        answer = self._ask(m.ListObjects(kind, namespace, labels, fields, limit, after, self._tenant), m.ObjectList)
+        answer = self._again(m.ListObjects(kind, namespace, labels, fields, limit, after, self._tenant), m.ObjectList)
         return Listed([json.loads(body) for body in answer.bodies], answer.version, answer.after, answer.remaining)
 
     def watch(
@@ -175,7 +190,7 @@ class Objects:
 
     def debug(self, kind: str, name: str, *, namespace: str = "") -> dict[str, Any]:
         """Why it does not run: `summary`, `ok`, and `causes` (kind, reason, message, next), the most likely first. Raises NotFound."""
-        answer = self._ask(m.DebugObject(kind, namespace, name, self._tenant), m.Object)
+        answer = self._again(m.DebugObject(kind, namespace, name, self._tenant), m.Object)
         found: dict[str, Any] = json.loads(answer.body)
         return found
 
