@@ -15,6 +15,7 @@ from flame.core.model import messages as m
 from flame.core.model.states import NodeState
 from flame.core.objects.records import ObjectGone, ObjectKept
 from flame.core.objects.stamps import stamp
+from flame.core.objects.state import Stored
 from flame.core.workloads.job import Job, Replica
 
 GROUP = "flame.xflops.cn"
@@ -176,12 +177,9 @@ def no_pods(book: Book, job: Job) -> None:
         hide(book, *item.key)
 
 
-def placement_of(book: Book, tenant: str, namespace: str, name: str) -> Placement | None:
-    """The placement that a pod shows; a workload's name is its rank 0."""
-    found = book.objects.find("Pod", tenant, namespace, name) or book.objects.find(
-        "Pod", tenant, namespace, f"{name}-0"
-    )
-    return book.placements.get(found.metadata["uid"]) if found is not None else None
+def pod_of(book: Book, tenant: str, namespace: str, name: str) -> Stored | None:
+    """The pod of a replica, whose uid is that of its placement; a workload's name is its rank 0."""
+    return book.objects.find("Pod", tenant, namespace, name) or book.objects.find("Pod", tenant, namespace, f"{name}-0")
 
 
 # -- nodes --------------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from flame.core.allocator.placements import enter, stop
 from flame.core.allocator.policy import workload_view
 from flame.core.allocator.replicas import order
 from flame.core.allocator.state import Book, Demand, Node, Placement
-from flame.core.base.errors import NotFound, Unavailable
+from flame.core.base.errors import InvalidState, NotFound, Unavailable
 from flame.core.model import messages as m
 from flame.core.model.messages import AppSpec, DemandChanged
 from flame.core.model.reactor import Peer
@@ -369,17 +369,23 @@ def diagnose(book: Book, key: Key) -> bytes:
 
 
 def call(book: Book, peer: Peer, request: int, ask: m.CallReplica) -> m.Message | None:
-    found = shown.placement_of(book, ask.tenant or "default", ask.namespace or "default", ask.name)
+    found = shown.pod_of(book, ask.tenant or "default", ask.namespace or "default", ask.name)
     if found is None:
         raise NotFound(
             f"there is no replica {ask.name[:80]!r} in namespace {ask.namespace or 'default'}", hint="flame get pods"
         )
-    node = book.nodes.get(found.node)
+    id, where = found.metadata["uid"], str(found.spec["nodeName"])
+    if id not in book.placements and ask.verb != "logs":  # a replica that has ended has nothing but its logs
+        phase = str(found.status.get("phase") or "over").lower()
+        raise InvalidState(
+            f"replica {found.key.name} does not run: it has {phase}", hint=f"flame logs {found.key.name}"
+        )
+    node = book.nodes.get(where)
     if node is None or node.peer is None:
-        raise Unavailable(f"node {found.node} is not connected", hint="flame get nodes")
+        raise Unavailable(f"node {where} is not connected", hint="flame get nodes")
     book.last_call += 1
     book.calls[book.last_call] = peer, request, node.peer
-    book.say(node.peer, m.AskAgent(book.last_call, found.id, ask))
+    book.say(node.peer, m.AskAgent(book.last_call, id, ask))
     return None
 
 
