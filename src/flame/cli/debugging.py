@@ -10,7 +10,7 @@ import typer
 
 from flame.cli import running
 from flame.cli.completion import complete_name
-from flame.cli.objects import exec
+from flame.cli.objects import executing
 from flame.cli.objects.options import DEFAULT, Namespace, Workload, flags
 from flame.cli.options import DataDir, Endpoint, Voice
 from flame.cli.output import clock, note, say_data, table, write
@@ -84,7 +84,7 @@ def shell(
     session, _, number = name.partition("/")
     with running.client(data_dir, endpoint) as client:
         if not number.isdecimal():
-            raise typer.Exit(exec.shell(client.objects, name, namespace or DEFAULT, container))
+            raise typer.Exit(executing.shell(client.objects, name, namespace or DEFAULT, container))
         pid = of_task(client, session, int(number))
     raise typer.Exit(_beside(pid))
 

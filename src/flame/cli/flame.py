@@ -12,7 +12,7 @@ from flame.cli import agents, asking, config, debugging, doctor, identities, nod
 from flame.cli.backup import backup, restore
 from flame.cli.entry import guard
 from flame.cli.kubeconfig import kubeconfig
-from flame.cli.objects import apply, describe, edit, exec, get, top, waiting
+from flame.cli.objects import apply, describe, edit, executing, get, top, waiting
 from flame.cli.options import DataDir, Endpoint, Labels, SimulatedGpus, Taints
 from flame.cli.output import labelled, write
 from flame.version import __version__
@@ -156,7 +156,7 @@ for module in (
     describe,
     waiting,
     top,
-    exec,
+    executing,
     debugging,
     config,
     stack,

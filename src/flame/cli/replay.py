@@ -49,8 +49,9 @@ def _again(client: Client, session: str, number: int, pdb: bool, raw: bool) -> i
     opened = client.open_session(session)
     task, info = opened.get_task(number), opened.info
     app = client.get_app(info.spec.application)
+    state, size = TaskState(task.state).name.lower(), len(task.input or b"")
     note(
-        f"Task {info.id}/{number} of {info.spec.application}: {TaskState(task.state).name.lower()}, attempt {task.attempt}; its input has {len(task.input or b''):,} bytes."
+        f"Task {info.id}/{number} of {info.spec.application}: {state}, attempt {task.attempt}, {size:,} bytes of input."
     )
     _say_failure(task)
     enter = m.Enter(info.id, info.spec.application, app.spec, info.spec.common_data, info.spec.resources)

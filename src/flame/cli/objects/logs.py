@@ -30,7 +30,8 @@ OVER = ("Succeeded", "Failed")
 
 @dataclass(frozen=True)
 class View:
-    """What of a log is shown, and how. tail: the last lines of each replica, None: all; since: seconds; prefix: None: where there are several."""
+    """What of a log is shown, and how. tail: the last lines of each replica, None: all; since: seconds; prefix: None: where there are
+    several."""
 
     container: str = ""
     previous: bool = False

@@ -121,9 +121,8 @@ def until(objects: Objects, item: Named, place: str, wanted: str, deadline: floa
     news.start()
     while not met(body, wanted):
         if never(body, wanted):
-            status = (body or {}).get("status") or {}
             raise InvalidState(
-                f"{kind.singular}/{name} is {status.get('phase')} and will not be {wanted.partition('=')[2]}: {status.get('message') or status.get('reason')}",
+                f"{kind.singular}/{name} will not be {wanted.partition('=')[2]}{_now(body)}",
                 hint=f"flame debug workload {name}",
             )
         left = deadline - time.monotonic()

@@ -9,6 +9,7 @@ import msgspec
 
 from flame.core.allocator import shown
 from flame.core.allocator.identities import drop_workload_tokens
+from flame.core.allocator.outlook import outlook
 from flame.core.allocator.placements import enter, stop
 from flame.core.allocator.policy import workload_view
 from flame.core.allocator.replicas import order
@@ -364,7 +365,8 @@ def diagnose(book: Book, key: Key) -> bytes:
     if job is None:
         raise NotFound(f"there is nothing to say about {key.kind} {key.name}", hint="workloads can be debugged")
     events = tuple(book.events.get(f"workload/{job.key}", ()))
-    facts = Facts(job, waiting_for(book, job), events, book.now, book.storage)
+    waiting = waiting_for(book, job)
+    facts = Facts(job, waiting, events, book.now, book.storage, outlook(book, job, waiting[0] if waiting else ""))
     return msgspec.json.encode(diagnose_workload(facts))
 
 
