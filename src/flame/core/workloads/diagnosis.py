@@ -221,6 +221,8 @@ def _final(job: Job) -> Cause:
 
 def _kind(reason: str, message: str) -> tuple[str, str]:
     found = CONTAINERS.get(reason)
+    if _KILLED.search(message):
+        return CONTAINERS["Unhealthy"]
     if found is None or found[0] == "crash":  # the message of a crash may name a better reason
         for word, better in CONTAINERS.items():
             if word in message and better[0] != "crash":
@@ -239,6 +241,9 @@ def _containers(job: Job) -> list[Cause]:
     return list(found.values())
 
 
+_KILLED = re.compile(r"\b(startup|liveness) probe failed \d+ times in a row")
+
+
 def _container(replica: Replica, container: ContainerStatus) -> Cause | None:
     where = f"rank {replica.rank} on {replica.node}, container {container.name}"
     text = f"{container.reason} {container.message} {container.last}"
@@ -248,7 +253,7 @@ def _container(replica: Replica, container: ContainerStatus) -> Cause | None:
         said = container.message or "its readiness probe has not succeeded yet"
         return Cause("probe", "Unhealthy", f"{where}: {said}", CONTAINERS["Unhealthy"][1])
     for word in ("OOMKilled", "Unhealthy", *CONTAINERS):
-        if word in text:
+        if word in text or (word == "Unhealthy" and _KILLED.search(text)):
             kind, hint = CONTAINERS[word]
             said = " ".join(part for part in (container.message, container.last) if part)
             return Cause(kind, word, f"{where}: {word}: {said}; {container.restarts} restarts", hint)
