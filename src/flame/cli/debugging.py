@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -86,11 +87,13 @@ def shell(
         if not number.isdecimal():
             raise typer.Exit(executing.shell(client.objects, name, namespace or DEFAULT, container))
         pid = of_task(client, session, int(number))
-    raise typer.Exit(_beside(pid))
+        app = client.get_app(client.get_session(session).spec.application)
+    raise typer.Exit(_beside(pid, dict(app.spec.environments)))
 
 
-def _beside(pid: int) -> int:
-    """A shell with the directory and environment of a process of this machine. Raises NotFound, Unavailable."""
+def _beside(pid: int, more: Mapping[str, str]) -> int:
+    """A shell with the directory and environment of a process of this machine; more: what it has set itself since it began, which
+    the kernel does not show. Raises NotFound, Unavailable."""
     try:
         variables = environment(pid)
         directory = os.readlink(f"/proc/{pid}/cwd")
@@ -106,7 +109,7 @@ def _beside(pid: int) -> int:
             f"the executor (process {pid}) is in namespaces of its own",
             hint=f"nsenter -t {pid} -U -m -p sh, as its user, goes there",
         )
-    variables = {"PATH": os.defpath, **variables, "TERM": os.environ.get("TERM", "dumb")}
+    variables = {"PATH": os.defpath, **variables, **more, "TERM": os.environ.get("TERM", "dumb")}
     note(f"Beside process {pid}, in {directory}.")
     return subprocess.call([variables.get("SHELL") or "/bin/sh"], cwd=directory, env=variables)
 

@@ -15,7 +15,6 @@ from flame.cli.options import DataDir, Endpoint
 from flame.cli.output import note, write
 from flame.core.base.errors import FlameError, InvalidArgument
 from flame.core.model import messages as m
-from flame.core.model.payloads import decode_failure
 from flame.core.model.states import TaskState
 
 if TYPE_CHECKING:
@@ -88,9 +87,8 @@ def _bare(error: Exception) -> Exception:
 
 def _say_failure(task: m.TaskInfo) -> None:
     """How it ended in the cluster, to compare with."""
-    if task.state == TaskState.FAILED and task.output:
-        found = decode_failure(task.output)
-        note(f"There it failed: {found.kind or found.code}: {found.message}")
+    if task.state == TaskState.FAILED and task.events:
+        note(f"There it failed: {task.events[-1].message}")
 
 
 def _shown(output: bytes | None, spec: m.AppSpec) -> str:

@@ -71,13 +71,10 @@ for other, address, its, node in sorted(known):
         ask(1); trips = sorted(ask(1) for _ in range(20)); big = 4 << 20; took = ask(big)
         print("FLAME-WAY", json.dumps([mine[3], node, trips[10], big / took]), flush=True)
     except OSError as e: print("FLAME-WAY", json.dumps([mine[3], node, -1, str(e)]), flush=True)
-print("FLAME-DONE", flush=True)
 if rank == 0:
     for f in files: f.readline()
 else:
-    f.write("done\n"); f.flush()
-    time.sleep(0)
-    f.close(); s.close()
+    f.write("done\n"); f.flush(); f.readline()  # until everybody is done: others still ask us
 """
 
 

@@ -12,7 +12,7 @@ import typer
 from flame.cli import running
 from flame.cli.objects.files import bodies
 from flame.cli.objects.get import everything
-from flame.cli.objects.names import Named, named, one, shown, space
+from flame.cli.objects.names import Named, full, named, one, shown, space
 from flame.cli.objects.options import DryRun, Everywhere, Files, Kinds, Namespace, Recursive, Selector, Shape
 from flame.cli.objects.printing import say_objects
 from flame.cli.options import DataDir, Endpoint
@@ -167,9 +167,10 @@ def scale(
             place = space(item.kind, namespace)
             answer = client.objects.scale(item.kind.name, item.name, replicas, namespace=place)
             if voice in ("table", "wide"):
-                write(f"{shown(answer.object)} {'scaled' if answer.change == 'configured' else answer.change}")
-            else:
-                _say(answer, "none", voice)
+                write(f"{full(item)} {'scaled' if answer.change == 'configured' else answer.change}")
+            else:  # the answer is a Scale
+                body = client.objects.get(item.kind.name, item.name, namespace=place)
+                say_objects([(item.kind, [body])], voice, single=True)
 
 
 _PAIR = re.compile(r"(?P<key>[^=\s]+)(=(?P<value>.*)|(?P<gone>-))", re.DOTALL)

@@ -160,6 +160,12 @@ class _Speaker:
         sys.stdout.write(f"[{line.replica}] {text}\n" if several else f"{text}\n")
 
 
+def _has_run(container: Mapping[str, Any]) -> bool:
+    """Is there a log of it? One that waits to be started again has that of the run before."""
+    state = container.get("state") or {}
+    return "running" in state or "terminated" in state or bool(container.get("lastState"))
+
+
 class _Following:
     """A thread for each replica, and one for replicas that come; this one merges. All are daemons: they end with the command."""
 
@@ -221,10 +227,7 @@ class _Following:
         """Follow this run of it, unless that is done already. A container that starts again begins a new run of its log."""
         status, about = pod.get("status") or {}, pod["metadata"]
         run = about["uid"], int(status.get("restarts") or 0)
-        begun = any(
-            (one.get("state") or {}).get("running") or (one.get("state") or {}).get("terminated")
-            for one in status.get("containerStatuses") or ()
-        )
+        begun = any(map(_has_run, status.get("containerStatuses") or ()))
         if run in self._seen or not begun:
             return
         first = not any(uid == about["uid"] for uid, _ in self._seen)

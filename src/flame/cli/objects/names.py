@@ -67,6 +67,9 @@ def space(kind: Kind, namespace: str | None) -> str:
 
 def shown(body: Mapping[str, Any]) -> str:
     """`flameworkload.flame.xflops.cn/train`, `pod/train-0`."""
-    kind = KINDS[body["kind"]]
-    group = f".{kind.group}" if kind.group else ""
-    return f"{kind.singular}{group}/{body['metadata']['name']}"
+    return full(Named(KINDS[body["kind"]], body["metadata"]["name"]))
+
+
+def full(item: Named) -> str:
+    group = f".{item.kind.group}" if item.kind.group else ""
+    return f"{item.kind.singular}{group}/{item.name}"
