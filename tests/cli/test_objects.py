@@ -75,7 +75,7 @@ def test_describe(running):
     assert [row[0] for row in table] == ["train-0", "train-1"] and table[0][2:4] == ["1/1", "Running"]
     assert "Scheduled  flameworkload/train" in text and "pod/train-0" in text
     pod = running("describe", "pod", "train-0").out
-    assert "Owner:             FlameWorkload/train" in pod and "State:         running" in pod and "Running" in pod
+    assert "Owner:             FlameWorkload/train" in pod and "State:           running" in pod and "Running" in pod
     node = running("describe", "node").out
     line = next(line.split() for line in node.splitlines() if line.split()[:1] == ["cpu"])
     assert line == ["cpu", "4", "4", "2", "50%"], "two replicas of one CPU"

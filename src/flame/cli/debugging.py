@@ -47,8 +47,12 @@ def workload(
     for cause in found["causes"]:
         write(f"  {cause['next']}")
     write(f"  flame describe workload {bare}{flags(place)}")
-    if not found["ok"]:
+    if found["causes"] and found["causes"][0]["kind"] in RAN:
         write(f"  flame logs {bare}{flags(place)}")
+
+
+RAN = ("crash", "OOM", "probe", "start", "timeout")
+"""Kinds of causes of what has run, so that there are logs."""
 
 
 def _evidence(found: dict[str, Any]) -> list[str]:
@@ -58,9 +62,7 @@ def _evidence(found: dict[str, Any]) -> list[str]:
         lines.append("Evidence:")
         cells = [[cause["kind"], cause["reason"], cause["message"]] for cause in found["causes"]]
         lines += [f"  {line.strip()}" for line in table(("Cause", "Reason", "Message"), cells).split("\n")[1:]]
-        lines += [
-            f"  would start: {cause['counterfactual']}" for cause in found["causes"] if cause.get("counterfactual")
-        ]
+        lines += [f"  {cause['counterfactual']}" for cause in found["causes"][:1] if cause.get("counterfactual")]
     if found["events"]:
         lines.append("Events:")
         cells = [[clock(event["at"]), event["reason"], event["message"]] for event in found["events"]]

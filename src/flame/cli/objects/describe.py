@@ -155,7 +155,7 @@ def _container(container: Body) -> Iterator[str]:
         for word in ("startup", "readiness", "liveness")
         if container.get(f"{word}Probe")
     ]
-    yield "\n".join(f"    {line}" for line in labelled(lines, WIDTH - 4).split("\n"))
+    yield "\n".join(f"    {line}" for line in labelled(lines, WIDTH - 2).split("\n"))
 
 
 def _probe(probe: Body) -> str:
@@ -225,7 +225,7 @@ def _pod(objects: Objects, body: Body) -> Iterator[str]:
             ]
             if state.get("lastState"):
                 lines.append(("Last state", str(state["lastState"].get("terminated", {}).get("message", "-"))))
-            yield "\n".join(f"    {line}" for line in labelled(lines, WIDTH - 4).split("\n"))
+            yield "\n".join(f"    {line}" for line in labelled(lines, WIDTH - 2).split("\n"))
 
 
 def _node(objects: Objects, body: Body) -> Iterator[str]:

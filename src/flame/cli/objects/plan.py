@@ -123,9 +123,20 @@ def where(objects: Objects, body: Mapping[str, Any], pods: Sequence[Mapping[str,
     if status.get("phase") in ("Succeeded", "Failed", "Suspended"):
         return [*lines, f"  State: {status['phase']}: {status.get('message') or status.get('reason') or '-'}"]
     if found.get("status") != "True":
-        reason, message = found.get("reason") or "Waiting", found.get("message") or "the scheduler has not answered yet"
-        return [*lines, f"  Waits: {reason}: {message}"]
+        lines.append(
+            f"  Waits: {_waits(objects, body) or found.get('message') or 'the scheduler has not answered yet'}"
+        )
     return lines
+
+
+def _waits(objects: Objects, body: Mapping[str, Any]) -> str:
+    """The verdict of a diagnosis, with what would change it; empty: it has none."""
+    about = body["metadata"]
+    try:
+        found = objects.debug("flameworkload", about["name"], namespace=about["namespace"])
+    except NotFound:
+        return ""
+    return str(found["summary"]).removeprefix(f"{about['name']}: ") if found["causes"] else ""
 
 
 def _ranks(ranks: Sequence[int]) -> str:
