@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flame.cli.objects.merging import Held, Line, Splitter, merged
-from flame.cli.objects.names import Named
 from flame.cli.objects.plan import WORKLOAD
 from flame.core.base.errors import FlameError, InvalidArgument, InvalidState, NotFound, Unavailable
 from flame.core.objects.describe import find_kind_of_word
@@ -75,15 +74,16 @@ class Subject:
 def find(objects: Objects, name: str, namespace: str) -> Subject | None:
     """What a name means: `train`, `workload/train`, `train-0`, `pod/train-0`; None: no workload and no replica. Raises NotFound for one
     with its kind that is not there."""
-    kind, slash, rest = name.partition("/")
-    if slash and not rest.isdigit():
-        item = Named(find_kind_of_word(kind), rest)
-        if item.kind.name not in ("FlameWorkload", "Pod"):
-            raise InvalidArgument(f"a {item.kind.name} has no logs", hint="workloads and pods have")
-        objects.get(item.kind.name, rest, namespace=namespace)
-        return Subject(namespace, workload=rest) if item.kind.name == "FlameWorkload" else Subject(namespace, pod=rest)
+    word, slash, rest = name.partition("/")
     if slash:
-        return None
+        try:
+            kind = find_kind_of_word(word)
+        except NotFound:
+            return None  # a session and the number of a task
+        if kind.name not in ("FlameWorkload", "Pod"):
+            raise InvalidArgument(f"a {kind.name} has no logs", hint="workloads and pods have")
+        objects.get(kind.name, rest, namespace=namespace)
+        return Subject(namespace, workload=rest) if kind.name == "FlameWorkload" else Subject(namespace, pod=rest)
     for word in ("flameworkload", "pod"):
         try:
             objects.get(word, name, namespace=namespace)
