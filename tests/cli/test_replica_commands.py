@@ -66,17 +66,31 @@ def test_logs_of_all_replicas_are_merged_in_time_order(flame):
     assert flame("logs").code == 65 and flame("logs", "count", "-f", "--previous").code == 65
 
 
-def test_following_goes_on_over_restarts_and_attempts(flame):
-    script = "echo attempt $FLAME_ATTEMPT; [ $FLAME_ATTEMPT = 2 ] && exit 0; exit 3"
+def followed_over(flame, name):
+    """What `logs -f` says of a job that goes on once there is a file `go`; by then its first line was seen."""
+    process = subprocess.Popen(["flame", "logs", "-f", name], env=flame.environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    assert flame("exec", name, "--", "touch", "go").code == 0
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    return first + rest
+
+
+WAIT = "until test -e go; do sleep 0.05; done"
+
+
+def test_following_goes_on_over_attempts(flame):
+    script = f"echo attempt $FLAME_ATTEMPT; [ $FLAME_ATTEMPT = 2 ] && exit 0; {WAIT}; exit 3"
     flame("apply", "-f", "-", stdin=job("twice", script))
-    assert flame("logs", "-f", "twice").out == "attempt 1\nattempt 2\n"
+    assert followed_over(flame, "twice") == "attempt 1\nattempt 2\n"
     assert flame("logs", "twice", "--previous").out == "attempt 1\n"
 
 
-def test_containers_that_start_again_are_followed(flame):
-    script = "test -e x && echo second && exit 0; echo first; touch x; exit 1"
+def test_following_goes_on_over_restarts(flame):
+    script = f"test -e x && echo second && exit 0; echo first; touch x; {WAIT}; exit 1"
     flame("apply", "-f", "-", stdin=job("again", script, restart="OnFailure"))
-    assert flame("logs", "-f", "again").out == "first\nsecond\n"
+    assert followed_over(flame, "again") == "first\nsecond\n"
     assert flame("logs", "again", "--previous").out == "first\n"
 
 

@@ -167,8 +167,9 @@ def _cut(word: str, text: str) -> tuple[str, str]:
     match = _CUT.search(text)
     if match is None:
         return text, ""
-    message, amount, name = text[: match.start()], match["amount"], match["name"] or ""
-    quota = _QUOTA.match(message)
+    amount, name = match["amount"], match["name"] or ""
+    message = text[: match.start()] + text[match.end() :].removeprefix(", or when as much is given back")
+    quota = _QUOTA.match(text[: match.start()])
     if quota is not None:
         name = quota["resource"].partition("@")[0].rpartition("requests.")[2].rpartition("limits.")[2]
         if _number(amount) >= _number(quota["asked"]):
