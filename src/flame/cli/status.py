@@ -108,6 +108,8 @@ def _control_plane(r: Mapping[str, Any]) -> list[tuple[str, str]]:
         lines.append(("Compat", f"{r['compat']} (no token: whoever reaches it owns the cluster)"))
     if r.get("listen"):
         lines.append(("Listen", r["listen"]))
+    if r.get("gateway"):
+        lines.append(("Gateway", r["gateway"]))
     return [
         *lines,
         ("Durability", r["durability"]),
