@@ -36,11 +36,14 @@ def runner(home: Path) -> Run:
         "NO_COLOR": "1",
     }
 
-    def run(*command: object, cwd: Path | None = None, **more: str) -> Ran:
+    def run(*command: object, cwd: Path | None = None, stdin: str | None = None, **more: str) -> Ran:
         words = [str(word) for word in command]
-        done = subprocess.run(words, env=env | more, cwd=cwd or home, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            words, env=env | more, cwd=cwd or home, input=stdin, capture_output=True, text=True, timeout=60
+        )
         return Ran(done.returncode, done.stdout, done.stderr)
 
+    run.environment = env  # type: ignore[attr-defined]
     run.home = home  # type: ignore[attr-defined]
     return run
 
@@ -65,3 +68,33 @@ def bare() -> Iterator[Run]:
     home = Path(tempfile.mkdtemp(prefix="flame-bare-"))
     yield runner(home)
     shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A small cluster of real processes with four slots and two GPUs that are only said to be there."""
+    from flame.testing.cluster import LocalCluster
+
+    with LocalCluster(cpus=4.0, simulate_gpus="nvidia-a100:2x40Gi") as made:
+        yield made
+
+
+@pytest.fixture
+def flame(cluster, tmp_path):
+    """`flame WORDS` beside that cluster, in a folder of its own; standard input as `stdin`."""
+    run = runner(tmp_path)
+
+    def call(*words: object, stdin: str | None = None, **more: str) -> Ran:
+        return run("flame", *words, stdin=stdin, FLAME_ENDPOINT=cluster.run.endpoint, **more)
+
+    call.environment = run.environment | {"FLAME_ENDPOINT": cluster.run.endpoint}  # type: ignore[attr-defined]
+    call.home = tmp_path  # type: ignore[attr-defined]
+    yield call
+    with cluster.connect() as client:
+        objects = client.objects
+        for body in objects.list("flameworkload").items:
+            about = body["metadata"]
+            objects.delete("flameworkload", about["name"], namespace=about["namespace"], grace=0.0)
+        from flame.testing.cluster import eventually
+
+        eventually(lambda: not objects.list("flameworkload").items)

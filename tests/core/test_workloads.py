@@ -237,7 +237,7 @@ def test_a_higher_class_evicts_and_the_evicted_comes_back():
     urgent = desk.orders()
     assert [order.spec.workload for order in urgent] == ["urgent"] * 2
     said = desk.diagnosis("cheap")
-    assert said["causes"][0]["kind"] == "priority" and "preempted by job/default/default/urgent" in said["summary"]
+    assert said["causes"][0]["kind"] == "priority" and "preempted by urgent" in said["summary"]
     for order in urgent:
         desk.ends(order.id)
     desk.world.wait(1)

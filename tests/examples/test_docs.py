@@ -1,4 +1,4 @@
-"""The tutorials are executed: Python blocks become the files they name, console blocks are run and compared."""
+"""The tutorials are executed: Python and YAML blocks become the files they name, console blocks are run and compared."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(python|yaml|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
@@ -21,9 +21,9 @@ def play(page: Path, folder: Path) -> int:
     env |= {"HOME": str(folder), "XDG_RUNTIME_DIR": str(folder), "PATH": f"{Path(sys.executable).parent}:{env['PATH']}"}
     compared = 0
     for kind, body in BLOCK.findall(page.read_text()):
-        if kind == "python":
-            name = re.match(r"# (\S+\.py)\n", body)
-            assert name, f"{page}: a Python block must begin with `# name.py`"
+        if kind != "console":
+            name = re.match(r"# (\S+\.(?:py|yaml))\n", body)
+            assert name, f"{page}: a block must begin with the name of its file, such as `# name.py`"
             (folder / name[1]).write_text(body)
             continue
         for part in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
@@ -45,6 +45,11 @@ def test_pi_by_monte_carlo(tmp_path):
 @pytest.mark.ledger("A-87")
 def test_pi_by_the_python_client(tmp_path):
     assert play(DOCS / "pi-by-python.md", tmp_path) == 2
+
+
+@pytest.mark.ledger("B-158", "B-159")
+def test_workloads_by_example(tmp_path):
+    assert play(DOCS / "workloads.md", tmp_path) == 22
 
 
 def test_no_page_links_to_nowhere():

@@ -1,4 +1,4 @@
-"""`flame`: the cluster on this machine. `up`, `down`, `status`, and why things wait."""
+"""`flame`: the cluster on this machine (`up`, `down`), and all commands of the other modules together."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
-from flame.cli import agents, identities, nodes, running
+from flame.cli import agents, asking, config, debugging, doctor, identities, nodes, replay, running, stack, status
 from flame.cli.backup import backup, restore
 from flame.cli.entry import guard
 from flame.cli.kubeconfig import kubeconfig
-from flame.cli.options import DataDir, Endpoint, Labels, SimulatedGpus, Taints, Voice
-from flame.cli.output import Column, fine_clock, labelled, say_data, say_list, write
-from flame.core.base.errors import FlameError
-from flame.core.base.quantity import format_size
+from flame.cli.objects import apply, describe, edit, executing, get, top, waiting
+from flame.cli.options import DataDir, Endpoint, Labels, SimulatedGpus, Taints
+from flame.cli.output import labelled, write
 from flame.version import __version__
 from flame.wire.status import edge
 
 app = typer.Typer(
     name="flame",
-    help="Run the cluster of this machine and see what it does.",
+    help="Run a cluster, give it work, and see what it does.",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -32,7 +31,7 @@ identities.register(app)
 
 
 @app.callback(invoke_without_command=True)
-def top(
+def root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
 ) -> None:
@@ -137,90 +136,6 @@ def down(data_dir: DataDir = None) -> None:
 
 
 @app.command()
-def status(data_dir: DataDir = None, endpoint: Endpoint = None, voice: Voice = "table") -> None:
-    """Say how the cluster is. Exit code 0: well, 1: degraded, 2: not running."""
-    try:
-        record = running.status(data_dir, endpoint)
-    except FlameError as error:
-        if voice in ("json", "yaml"):
-            say_data({"state": "down", "reason": error.message}, voice)
-        else:
-            sys.stderr.write(f"{error.message}\n" + (f"Hint: {error.hint}\n" if error.hint else ""))
-        raise typer.Exit(2) from error
-    if voice in ("json", "yaml"):
-        say_data(record, voice)
-    elif voice == "name":
-        write(record["state"])
-    else:
-        write(labelled(_status_lines(record)))
-    raise typer.Exit(0 if record["state"] == "ok" else 1)
-
-
-def _status_lines(r: dict[str, Any]) -> list[tuple[str, str]]:
-    lines = [("Cluster", r["state"] + "".join(f"; {reason}" for reason in r["reasons"]))]
-    lines += [("Release", r["release"]), ("Endpoint", r["endpoint"])]
-    if r.get("compat"):
-        lines.append(("Compat", f"{r['compat']} (no token: whoever reaches it owns the cluster)"))
-    if r.get("listen"):
-        lines.append(("Listen", r["listen"]))
-    if r.get("gateway"):
-        lines.append(("Gateway", r["gateway"]))
-    lines += [
-        ("Durability", r["durability"]),
-        ("Epoch", str(r["epoch"])),
-        ("Since", fine_clock(r["started"])[:8]),
-        ("Nodes", f"{r['nodes_ready']} ready of {r['nodes']}"),
-        ("Executors", str(r["executors"])),
-        ("Sessions", f"{r['sessions_open']} open, {r['sessions_closed']} closed"),
-        ("Tasks", f"{r['pending']:,} pending, {r['running']:,} running"),
-        ("Storage", r["storage"]),
-    ]
-    if r["memory"]:
-        lines.append(("Memory", format_size(r["memory"])))
-    if r.get("data_dir"):
-        lines.append(("Data", r["data_dir"]))
-        lines.append(("Processes", ", ".join(f"{name} {pid}" for name, pid in r["pids"].items())))
-    return lines
-
-
-@app.command()
-def explain(
-    object: Annotated[str, typer.Argument(metavar="SESSION[/TASK]", help="what waits")],
-    data_dir: DataDir = None,
-    endpoint: Endpoint = None,
-    voice: Voice = "table",
-) -> None:
-    """Say why a session or a task is where it is."""
-    with running.client(data_dir, endpoint) as client:
-        found = client.explain(object)
-    reasons = [{"reason": one.reason, "message": one.message, "code": one.code, "at": one.at} for one in found.reasons]
-    columns = (Column("Reason", lambda r: r["reason"] or "-"), Column("Explanation", lambda r: r["message"]))
-    say_list(reasons, columns, voice, name="reason")
-
-
-@app.command()
-def logs(
-    task: Annotated[str, typer.Argument(metavar="SESSION[/TASK]", help="whose lines")],
-    data_dir: DataDir = None,
-    endpoint: Endpoint = None,
-    voice: Voice = "table",
-) -> None:
-    """Print what tasks printed."""
-    session, _, number = task.partition("/")
-    if number and not (number.isascii() and number.isdecimal() and len(number) < 19):
-        raise typer.BadParameter(f"{number!r} is not a task number")
-    with running.client(data_dir, endpoint) as client:
-        lines = client.logs(session, int(number or 0))
-    if voice in ("json", "yaml"):
-        say_data([{"task": one.no, "stream": one.stream, "text": one.text, "at": one.at} for one in lines], voice)
-        return
-    for one in lines:
-        (sys.stderr if one.stream == "err" else sys.stdout).write(
-            f"{one.text if number else f'{one.no}: {one.text}'}\n"
-        )
-
-
-@app.command()
 def executor(
     session: Annotated[str, typer.Option("-s", "--session", help="session id or number")],
     data_dir: DataDir = None,
@@ -232,6 +147,23 @@ def executor(
     raise typer.Exit(serve((endpoint if data_dir is None else None) or running.find(data_dir).endpoint, session))
 
 
+for module in (
+    asking,
+    status,
+    apply,
+    get,
+    edit,
+    describe,
+    waiting,
+    top,
+    executing,
+    debugging,
+    config,
+    stack,
+    replay,
+    doctor,
+):
+    module.register(app)
 app.command()(backup)
 app.command()(restore)
 app.command()(kubeconfig)

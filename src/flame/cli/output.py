@@ -29,6 +29,13 @@ def write(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
+def note(text: str) -> None:
+    """Something beside the output: to stderr, after what was printed before."""
+    sys.stdout.flush()
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Borderless: columns padded with spaces, one leading space a cell, header first."""
     widths = [max(len(cell) for cell in column) for column in zip(titles, *rows, strict=True)]

@@ -232,10 +232,20 @@ class Objects:
                 return
 
     def exec(
-        self, name: str, command: Sequence[str], *, namespace: str = "", container: str = "", tty: bool = False
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        namespace: str = "",
+        container: str = "",
+        tty: bool = False,
+        rows: int = 24,
+        cols: int = 80,
     ) -> Execution:
-        """Run a command in the place and environment of a replica. Raises NotFound, Unavailable, PermissionDenied."""
-        body = json.dumps({"command": list(command), "tty": tty}).encode()
+        """Run a command in the place and environment of a replica; rows, cols: of its terminal.
+
+        Raises NotFound, InvalidState where the container does not run, Unavailable, PermissionDenied."""
+        body = json.dumps({"command": list(command), "tty": tty, "rows": rows, "cols": cols}).encode()
         call = m.CallReplica("exec", name, namespace, container, body=body, tenant=self._tenant)
         return Execution(self._ask, call, self._ask(call, m.ReplicaAnswer).id)
 
@@ -261,6 +271,10 @@ class Execution:
             offset = answer.offset + len(answer.data)
             if answer.ended and not answer.data:
                 self.code = answer.code if answer.code is not None else 255
+
+    def resize(self, rows: int, cols: int) -> None:
+        """Its terminal has another size. Raises InvalidArgument without a terminal."""
+        self._do("resize", body=json.dumps({"rows": rows, "cols": cols}).encode())
 
     def close(self) -> None:
         """No more input; what runs is ended."""

@@ -22,13 +22,24 @@ REMEMBERED = 256
 """Replicas that have ended whose logs can still be asked for."""
 
 
-class Command(msgspec.Struct):
+class Size(msgspec.Struct, kw_only=True):
+    """Body of a resize."""
+
+    rows: int = 24
+    cols: int = 80
+
+    def checked(self) -> tuple[int, int]:
+        """Raises InvalidArgument."""
+        if not 0 < self.rows < 1 << 15 or not 0 < self.cols < 1 << 15:
+            raise InvalidArgument(f"a terminal of {self.rows} x {self.cols}")
+        return self.rows, self.cols
+
+
+class Command(Size, kw_only=True):
     """Body of an exec."""
 
     command: list[str]
     tty: bool = False
-    rows: int = 24
-    cols: int = 80
 
 
 class Calls:
@@ -60,10 +71,14 @@ class Calls:
             offset, data = await found.read(call.offset, limit, wait)
             ended = found.ended and offset + len(data) >= found.end
             return m.ReplicaAnswer(data, offset, ended, call.id, found.code if ended else None)
+        if call.verb == "resize":
+            size = msgspec.json.decode(call.body, type=Size)
+            self.execs.get(placement, call.id).resize(*size.checked())
+            return m.ReplicaAnswer(id=call.id)
         if call.verb == "close":
             closed = self.execs.close(placement, call.id)
             return m.ReplicaAnswer(b"", 0, True, call.id, closed.code)
-        raise InvalidArgument(f"unknown verb {call.verb!r}", hint="logs, exec, write, read or close")
+        raise InvalidArgument(f"unknown verb {call.verb!r}", hint="logs, exec, write, read, resize or close")
 
     def _place(self, placement: str) -> Place:
         place = self.live.get(placement) or self._ended.get(placement)
@@ -101,13 +116,12 @@ class Calls:
         asked = msgspec.json.decode(call.body, type=Command)
         if not asked.command:
             raise InvalidArgument("exec without a command")
-        if not 0 < asked.rows < 1 << 15 or not 0 < asked.cols < 1 << 15:
-            raise InvalidArgument(f"a terminal of {asked.rows} x {asked.cols}")
+        size = asked.checked()
         try:
             order = self._beside(box, asked.command, asked.tty)
         except Refused as error:
             raise InvalidArgument(error.message) from None
         if asked.tty:
             order.environment = {"TERM": "xterm"} | order.environment
-        made = self.execs.start(placement, box.directory / "pipes", order, (asked.rows, asked.cols))
+        made = self.execs.start(placement, box.directory / "pipes", order, size)
         return m.ReplicaAnswer(id=made.id)

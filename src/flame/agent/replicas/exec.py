@@ -15,7 +15,7 @@ from pathlib import Path
 
 from flame.agent.orders import Order, Report
 from flame.agent.replicas.pipes import Reader
-from flame.core.base.errors import Exhausted, InvalidState, NotFound
+from flame.core.base.errors import Exhausted, InvalidArgument, InvalidState, NotFound
 
 BUFFER = 1 << 20
 """Bytes kept of output that nobody has read, and of input that the command has not."""
@@ -30,6 +30,14 @@ OUTPUT = 4096
 
 Launch = Callable[[Order, Callable[[Report], None]], None]
 """Sends an order to the zygote; the callback gets the reports about it. Raises OSError."""
+
+
+def _size(terminal: int, rows: int, cols: int) -> None:
+    import fcntl
+    import struct
+    import termios
+
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
 
 
 class Exec:
@@ -65,13 +73,9 @@ class Exec:
         self._reader = Reader.of(place / "out", self._came)
 
     def _terminal(self, order: Order, size: tuple[int, int]) -> None:
-        import fcntl
-        import struct
-        import termios
-
         ours, theirs = os.openpty()
         self._open.append(theirs)  # without it ours would end before the command has opened its own
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+        _size(theirs, *size)
         order.stdin = order.stdout = order.stderr = os.ttyname(theirs)
         os.set_blocking(ours, False)
         self._input = os.dup(ours)
@@ -94,6 +98,14 @@ class Exec:
         self._closing = not data and not self._tty
         self._in += data or (END_OF_INPUT if self._tty else b"")
         self._flush()
+
+    def resize(self, rows: int, cols: int) -> None:
+        """Its terminal has another size; the command gets SIGWINCH. Raises InvalidArgument without a terminal, InvalidState at its end."""
+        if not self._tty:
+            raise InvalidArgument("the command has no terminal", hint="exec with tty")
+        if self.ended or self._input < 0:
+            raise InvalidState("the command has ended")
+        _size(self._input, rows, cols)
 
     def _flush(self) -> None:
         try:

@@ -15,6 +15,7 @@ from flame.core.model import messages as m
 from flame.core.model.states import NodeState
 from flame.core.objects.records import ObjectGone, ObjectKept
 from flame.core.objects.stamps import stamp
+from flame.core.objects.state import Stored
 from flame.core.workloads.job import Job, Replica
 
 GROUP = "flame.xflops.cn"
@@ -75,7 +76,7 @@ def pod(book: Book, job: Job, placement: Placement) -> None:
         "uid": placement.id, "labels": labels, "ownerReferences": [owner], "creationTimestamp": stamp(placement.since),
         "annotations": {f"{GROUP}/attempt": str(replica.attempt)},
     }  # fmt: skip
-    if replica.leaving:
+    if replica.leaving and not _is_final(replica):
         metadata["deletionTimestamp"] = stamp(book.now)
     containers = [_container(container) for container in spec.containers]
     body = {
@@ -123,7 +124,7 @@ def _pod_status(book: Book, replica: Replica, placement: Placement) -> dict[str,
         "ready": "0/0",
         "restarts": 0,
     }
-    if replica.leaving:
+    if replica.leaving and not _is_final(replica):
         found["reason"], found["message"] = "Terminating", replica.evicted or replica.stopping
     elif status is not None and status.reason:
         found["reason"], found["message"] = status.reason, status.message
@@ -156,10 +157,14 @@ def _container_status(status: m.ContainerStatus) -> dict[str, Any]:
     return found
 
 
+def _is_final(replica: Replica) -> bool:
+    return replica.status is not None and replica.status.phase in ("Succeeded", "Failed")
+
+
 def ended(book: Book, job: Job, placement: Placement) -> None:
-    """The pod of a placement that is gone: kept as it ended when it ran to its end, else taken away."""
+    """The pod of a placement that is gone: kept as it ended when it ran to its end, or the whole workload has; else taken away."""
     replica = job.replicas.get(placement.id)
-    if replica is not None and replica.status is not None and replica.status.phase in ("Succeeded", "Failed"):
+    if replica is not None and _is_final(replica) and (job.over or not replica.leaving):
         pod(book, job, placement)
     else:
         no_pod(book, job, placement)
@@ -176,12 +181,9 @@ def no_pods(book: Book, job: Job) -> None:
         hide(book, *item.key)
 
 
-def placement_of(book: Book, tenant: str, namespace: str, name: str) -> Placement | None:
-    """The placement that a pod shows; a workload's name is its rank 0."""
-    found = book.objects.find("Pod", tenant, namespace, name) or book.objects.find(
-        "Pod", tenant, namespace, f"{name}-0"
-    )
-    return book.placements.get(found.metadata["uid"]) if found is not None else None
+def pod_of(book: Book, tenant: str, namespace: str, name: str) -> Stored | None:
+    """The pod of a replica, whose uid is that of its placement; a workload's name is its rank 0."""
+    return book.objects.find("Pod", tenant, namespace, name) or book.objects.find("Pod", tenant, namespace, f"{name}-0")
 
 
 # -- nodes --------------------------------------------------------------------------------------------------------------------

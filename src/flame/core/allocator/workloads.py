@@ -9,11 +9,12 @@ import msgspec
 
 from flame.core.allocator import shown
 from flame.core.allocator.identities import drop_workload_tokens
+from flame.core.allocator.outlook import outlook
 from flame.core.allocator.placements import enter, stop
 from flame.core.allocator.policy import workload_view
 from flame.core.allocator.replicas import order
 from flame.core.allocator.state import Book, Demand, Node, Placement
-from flame.core.base.errors import NotFound, Unavailable
+from flame.core.base.errors import InvalidState, NotFound, Unavailable
 from flame.core.model import messages as m
 from flame.core.model.messages import AppSpec, DemandChanged
 from flame.core.model.reactor import Peer
@@ -364,22 +365,29 @@ def diagnose(book: Book, key: Key) -> bytes:
     if job is None:
         raise NotFound(f"there is nothing to say about {key.kind} {key.name}", hint="workloads can be debugged")
     events = tuple(book.events.get(f"workload/{job.key}", ()))
-    facts = Facts(job, waiting_for(book, job), events, book.now, book.storage)
+    waiting = waiting_for(book, job)
+    facts = Facts(job, waiting, events, book.now, book.storage, outlook(book, job, waiting[0] if waiting else ""))
     return msgspec.json.encode(diagnose_workload(facts))
 
 
 def call(book: Book, peer: Peer, request: int, ask: m.CallReplica) -> m.Message | None:
-    found = shown.placement_of(book, ask.tenant or "default", ask.namespace or "default", ask.name)
+    found = shown.pod_of(book, ask.tenant or "default", ask.namespace or "default", ask.name)
     if found is None:
         raise NotFound(
             f"there is no replica {ask.name[:80]!r} in namespace {ask.namespace or 'default'}", hint="flame get pods"
         )
-    node = book.nodes.get(found.node)
+    id, where = found.metadata["uid"], str(found.spec["nodeName"])
+    if id not in book.placements and ask.verb != "logs":  # a replica that has ended has nothing but its logs
+        phase = str(found.status.get("phase") or "over").lower()
+        raise InvalidState(
+            f"replica {found.key.name} does not run: it has {phase}", hint=f"flame logs {found.key.name}"
+        )
+    node = book.nodes.get(where)
     if node is None or node.peer is None:
-        raise Unavailable(f"node {found.node} is not connected", hint="flame get nodes")
+        raise Unavailable(f"node {where} is not connected", hint="flame get nodes")
     book.last_call += 1
     book.calls[book.last_call] = peer, request, node.peer
-    book.say(node.peer, m.AskAgent(book.last_call, found.id, ask))
+    book.say(node.peer, m.AskAgent(book.last_call, id, ask))
     return None
 
 

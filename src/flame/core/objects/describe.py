@@ -21,14 +21,25 @@ from flame.core.objects.schema import (
     Text,
 )
 
+BARE = {
+    "workload": "flameworkload",
+    "workloads": "flameworkload",
+    "agent": "flameagent",
+    "agents": "flameagent",
+}
+"""What people say for a kind of Flame, without its first syllable."""
+
+
+def find_kind_of_word(word: str) -> Kind:
+    """`find_kind`, and `workload` or `agents` for Flame's own kinds. Raises NotFound."""
+    return find_kind(BARE.get(word.strip().lower(), word))
+
 
 def find_field(path: str) -> tuple[Kind, list[str], Field]:
     """The field of `workload.spec.strategy`: a kind by any of its names (`workload` for FlameWorkload, too), then fields. Lists are passed
     through. Raises NotFound with the nearest name."""
     word, *rest = path.split(".")
-    kind = find_kind(
-        {"workload": "flameworkload", "workloads": "flameworkload", "agent": "flameagent"}.get(word.lower(), word)
-    )
+    kind = find_kind_of_word(word)
     at: Field = kind.schema
     for number, part in enumerate(rest):
         while isinstance(at, ListOf):

@@ -11,7 +11,7 @@ from typing import Any
 from flame.core.base.errors import Conflict, InvalidState
 from flame.core.model import messages as m
 from flame.core.objects.bodies import encode
-from flame.core.objects.kinds import find_kind
+from flame.core.objects.kinds import KINDS, find_kind
 from flame.core.objects.kinds.policy import NAMESPACE
 from flame.core.objects.records import AnyRecord, ObjectGone, ObjectKept
 from flame.core.objects.stamps import stamp
@@ -94,7 +94,7 @@ class Objects(State):
         left = [
             f"{kind} {stored.key.name}"
             for (kind, owner) in list(self._spaces)
-            if owner == tenant
+            if owner == tenant and KINDS[kind].writable  # events stay behind, and are forgotten in time
             for stored in self.list(kind, tenant, name, limit=3).items
             if stored.key.namespace == name
         ]

@@ -31,17 +31,18 @@ class Probe:
 
 
 class Probing:
-    """Until the startup probe has passed the others wait. `verdict`: why the container is to end, or empty."""
+    """Until the startup probe has passed the others wait. `verdict`: why the container is to end, or empty; `said`: what came of the last
+    probe that failed, as long as that keeps it from being ready."""
 
     def __init__(self, spec: m.ContainerSpec) -> None:
         self.specs = {STARTUP: spec.startup, READINESS: spec.readiness, LIVENESS: spec.liveness}
         self.probes: dict[str, Probe] = {}
-        self.verdict = ""
+        self.verdict = self.said = ""
         self._begun = 0.0
 
     def begin(self, now: float) -> None:
         """The container runs (again)."""
-        self.verdict, self._begun = "", now
+        self.verdict, self.said, self._begun = "", "", now
         self.probes = {
             kind: Probe(spec, kind == LIVENESS, now + spec.initial_delay)
             for kind, spec in self.specs.items()
@@ -79,5 +80,7 @@ class Probing:
         if probe is None or not probe.asked:
             return
         probe.took(ok, now)
+        if kind != LIVENESS:
+            self.said = "" if ok else f"{kind} probe: {message}"
         if kind != READINESS and probe.bad >= probe.spec.failure:
             self.verdict = f"{kind} probe failed {probe.bad} times in a row: {message}"

@@ -109,9 +109,13 @@ class Container:
     def ready(self) -> bool:
         return self.state == "running" and not self.stopping and not self.init and self.probing.ready
 
+    def _said(self) -> str:
+        """Of a container that runs and is not ready: what its probe got."""
+        return (self.probing.said if self.state == "running" and not self.ready else "") or self.message
+
     def status(self) -> m.ContainerStatus:
         return m.ContainerStatus(
-            self.spec.name, self.state, self.reason, self.message, self.ready, self.restarts, self.pid, self.exit_code, self.signal,
+            self.spec.name, self.state, self.reason, self._said(), self.ready, self.restarts, self.pid, self.exit_code, self.signal,
             self.started, self.finished, self.last, self.init,
         )  # fmt: skip
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flame.core.base.errors import InvalidArgument
+from flame.core.base.quantity import parse_quantity
 from flame.core.model.messages import ContainerStatus, EventInfo
 from flame.core.workloads.job import FAILED, SUCCEEDED, SUSPENDED, Job, Replica
 
@@ -42,6 +45,16 @@ CONTAINERS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Outlook:
+    """What others have to do with it. outranked: who of a higher rank has the room, where that is why it waits; ends: whose end makes
+    room, at: when that is at the latest (0: nobody knows)."""
+
+    outranked: str = ""
+    ends: str = ""
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything a diagnosis is made of. `waiting`: why not all of it is placed."""
 
@@ -50,18 +63,23 @@ class Facts:
     events: Sequence[EventInfo]
     now: float
     storage: str = ""
-    outranked: str = ""
-    """Who of a higher rank has the room, where that is why it waits."""
+    outlook: Outlook = Outlook()
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """`kind`: quota, no node, image, probe, OOM, crash, PVC, gang, priority, taint, timeout, GPU ...; `next`: what would help."""
+    """`kind`: quota, no node, image, probe, OOM, crash, PVC, gang, priority, taint, timeout, GPU ...; `next`: what would help;
+    `counterfactual`: with what it would start, as a sentence; empty: nobody can tell."""
 
     kind: str
     reason: str
     message: str
     next: str
+    counterfactual: str = ""
+
+    @property
+    def line(self) -> str:
+        return f"{self.kind}: {self.message}" + (f"; {self.counterfactual}" if self.counterfactual else "")
 
 
 def diagnose_workload(facts: Facts) -> dict[str, Any]:
@@ -70,7 +88,7 @@ def diagnose_workload(facts: Facts) -> dict[str, Any]:
     causes = list(_causes(facts))
     if causes:
         first = causes[0]
-        summary = f"{job.spec.name}: {first.kind}: {first.message}"
+        summary = f"{job.spec.name}: {first.line}"
     elif job.phase == SUCCEEDED:
         summary = f"{job.spec.name}: it has succeeded"
     else:
@@ -80,7 +98,16 @@ def diagnose_workload(facts: Facts) -> dict[str, Any]:
         "ok": not causes,
         "summary": summary,
         "phase": job.phase,
-        "causes": [{"kind": c.kind, "reason": c.reason, "message": c.message, "next": c.next} for c in causes],
+        "causes": [
+            {
+                "kind": c.kind,
+                "reason": c.reason,
+                "message": c.message,
+                "next": c.next,
+                "counterfactual": c.counterfactual,
+            }
+            for c in causes
+        ],
         "events": [
             {"at": e.at, "reason": e.reason, "message": e.message, "count": e.count} for e in facts.events[-10:]
         ],
@@ -106,16 +133,80 @@ def _causes(facts: Facts) -> Iterator[Cause]:
         )  # fmt: skip
     yield from worst
     if facts.waiting is not None and not job.over:
-        word, message = facts.waiting
-        kind, hint = SCHEDULING.get(word, (word, "flame events shows what has happened"))
-        evicted = [event for event in facts.events if event.reason == "Preempted"]
-        if evicted and word in ("NoCapacity", "Gpu", "Gang", "NoNodes"):
-            yield Cause(
-                "priority", "Preempted", f"{evicted[-1].message}; {message}", "give it a higher priority class, or wait"
-            )
-        elif facts.outranked:
-            yield Cause("priority", word, f"{facts.outranked}; {message}", "give it a higher priority class, or wait")
-        yield Cause(kind, word, message, hint)
+        yield from _waits(facts, *facts.waiting)
+
+
+ROOM = ("NoCapacity", "Gpu", "Gang", "NoNodes", "Reclaiming")
+"""Reasons behind which there may be somebody who has the room."""
+
+
+def _waits(facts: Facts, word: str, text: str) -> Iterator[Cause]:
+    """Why not all of it is placed: somebody goes first, and then what it would need."""
+    kind, hint = SCHEDULING.get(word, (word, "flame events shows what has happened"))
+    message, cut = _cut(word, text)
+    options = [option for option in (cut, _in_time(facts.outlook)) if option]
+    counterfactual = "it would start " + ", or ".join(options) if options else ""
+    evicted = [event for event in facts.events if event.reason == "Preempted"]
+    higher = "give it a higher priority class, or wait"
+    if evicted and word in ROOM and not facts.job.live():
+        said = _OWNER.sub(r"\1", evicted[-1].message)
+        yield Cause("priority", "Preempted", f"{said}; {message}", higher, counterfactual)
+    elif facts.outlook.outranked and word in ROOM:
+        yield Cause("priority", word, f"{facts.outlook.outranked} has the room; {message}", higher, counterfactual)
+    yield Cause(kind, word, message, hint, counterfactual)
+
+
+_OWNER = re.compile(r"\bjob/[^/\s]+/[^/\s]+/(\S+)")
+_CUT = re.compile(r"; it would start(?P<where> on \S+)? with (?P<amount>\S+?)(?: (?P<name>\S+))? (?:less|fewer)")
+_QUOTA = re.compile(r"^quota \S+: (?P<resource>\S+) used \S+, .*?asked (?P<asked>\S+)$")
+
+
+def _cut(word: str, text: str) -> tuple[str, str]:
+    """The sentence of the scheduler without its counterfactual, and that as `on vm with 2 GPUs fewer`; empty when it asks for less
+    than nothing."""
+    match = _CUT.search(text)
+    if match is None:
+        return text, ""
+    amount, name = match["amount"], match["name"] or ""
+    message = text[: match.start()] + text[match.end() :].removeprefix(", or when as much is given back")
+    quota = _QUOTA.match(text[: match.start()])
+    if quota is not None:
+        name = quota["resource"].partition("@")[0].rpartition("requests.")[2].rpartition("limits.")[2]
+        if _number(amount) >= _number(quota["asked"]):
+            return message, ""
+    where = f"{match['where'].strip()} " if match["where"] else ""
+    return message, f"{where}with {_fewer(amount, name)}"
+
+
+def _number(text: str) -> float:
+    try:
+        return float(parse_quantity(text.removesuffix("B")))
+    except InvalidArgument:
+        return 0.0
+
+
+def _fewer(amount: str, name: str) -> str:
+    """`2 GPUs fewer`, `1 replica fewer`, `1Gi of memory less`."""
+    nouns = {
+        "gpu": "GPU",
+        "nvidia.com/gpu": "GPU",
+        "cpu": "CPU",
+        "replicas": "replica",
+        "pods": "replica",
+        "count/pods": "replica",
+    }
+    noun = nouns.get(name)
+    if noun is not None:
+        return f"{amount} {noun}{'' if amount == '1' else 's'} fewer"
+    return f"{amount}{f' of {name}' if name else ''} less"
+
+
+def _in_time(outlook: Outlook) -> str:
+    """`when job-7 ends, about 14:05 UTC`."""
+    if not outlook.ends:
+        return ""
+    minutes = round(outlook.at / 60) % (24 * 60)
+    return f"when {outlook.ends} ends" + (f", about {minutes // 60:02}:{minutes % 60:02} UTC" if outlook.at else "")
 
 
 def _final(job: Job) -> Cause:
@@ -131,6 +222,8 @@ def _final(job: Job) -> Cause:
 
 def _kind(reason: str, message: str) -> tuple[str, str]:
     found = CONTAINERS.get(reason)
+    if _KILLED.search(message):
+        return CONTAINERS["Unhealthy"]
     if found is None or found[0] == "crash":  # the message of a crash may name a better reason
         for word, better in CONTAINERS.items():
             if word in message and better[0] != "crash":
@@ -149,6 +242,9 @@ def _containers(job: Job) -> list[Cause]:
     return list(found.values())
 
 
+_KILLED = re.compile(r"\b(startup|liveness) probe failed \d+ times in a row")
+
+
 def _container(replica: Replica, container: ContainerStatus) -> Cause | None:
     where = f"rank {replica.rank} on {replica.node}, container {container.name}"
     text = f"{container.reason} {container.message} {container.last}"
@@ -158,7 +254,7 @@ def _container(replica: Replica, container: ContainerStatus) -> Cause | None:
         said = container.message or "its readiness probe has not succeeded yet"
         return Cause("probe", "Unhealthy", f"{where}: {said}", CONTAINERS["Unhealthy"][1])
     for word in ("OOMKilled", "Unhealthy", *CONTAINERS):
-        if word in text:
+        if word in text or (word == "Unhealthy" and _KILLED.search(text)):
             kind, hint = CONTAINERS[word]
             said = " ".join(part for part in (container.message, container.last) if part)
             return Cause(kind, word, f"{where}: {word}: {said}; {container.restarts} restarts", hint)
