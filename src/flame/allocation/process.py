@@ -10,8 +10,9 @@ import secrets
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -33,7 +34,6 @@ from flame.shell.plane import Handler, Plane
 from flame.store.engines import make_store
 from flame.store.memory import MemoryStore
 from flame.store.port import Row, Store
-from flame.wire.manifests import parse
 
 log = logging.getLogger("flame.allocator")
 
@@ -72,6 +72,13 @@ def decode_row(row: Row) -> r.AnyRecord:
 def _not_kept(error: StorageFull) -> m.Failure:
     """To who asked for a change that is in force, and will be kept with everything else once there is room."""
     return m.Failure(error.code, error.message, "the change is in force but not on disk yet; make room and ask again")
+
+
+def parse(text: str) -> tuple[Any, Mapping[str, int]]:
+    """YAML, once somebody has stored some: reading it takes longer to load than an allocator needs to start."""
+    from flame.wire import manifests
+
+    return manifests.parse(text)
 
 
 class _Timed:
