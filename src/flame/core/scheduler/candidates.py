@@ -17,11 +17,11 @@ class Candidates:
 
     def __init__(self, proposal: Proposal, policy: Policy, demand: DemandState) -> None:
         self._proposal, self._policy, self._demand = proposal, policy, demand
-        self._order = {name: at for at, name in enumerate(proposal.nodes)}
+        self._order = proposal.memory.order
         self._heap: list[tuple[float, int, int, NodeState]] = []
-        for at, node in enumerate(proposal.nodes.values()):
+        for node in proposal.memory.roomy(demand.view.resources):
             if (score := self._score(node)) is not None:
-                self._heap.append((-score, at, node.version, node))
+                self._heap.append((-score, self._order[node.name], node.version, node))
         heapify(self._heap)
 
     def _score(self, node: NodeState) -> float | None:

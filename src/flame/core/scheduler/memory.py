@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flame.core.model.resources import Resources
+from flame.core.model.resources import CPU, GPU, Resources
 from flame.core.model.snapshot import NodeView
 from flame.core.scheduler.nodestate import NodeState
 
@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 
 MAX_LOG = 50_000
 """Entries about room that came; shapes that were found full before the oldest one are looked at again."""
+
+
+LEVELLED = (GPU, CPU)
+"""Resources by which nodes with room are found; the first one that is asked for counts."""
+
+
+def level(resource: str, amount: int) -> int:
+    """Whole GPUs; CPUs by powers of two."""
+    whole = max(0, amount) // 1000
+    return whole if resource == GPU else whole.bit_length()
 
 
 @dataclass(slots=True)
@@ -42,6 +52,10 @@ class Memory:
         """Nodes where something is leaving."""
         self.overdrawn: dict[str, None] = {}
         """Nodes that give more than they have."""
+        self.order: dict[str, int] = {}
+        """Of nodes: which was there first."""
+        self._levels: dict[str, dict[int, dict[str, None]]] = {name: {} for name in LEVELLED}
+        self._level_of: dict[str, tuple[int, ...]] = {}
         self._stamp = 0
         self._times: list[int] = []
         self._names: list[str] = []
@@ -69,6 +83,7 @@ class Memory:
             if state is None or _more(state.view, view):
                 self.free(view.name)
             nodes[view.name] = NodeState(view, self)
+            self._place(view)
             if view.coming:
                 self.coming[view.name] = None
             else:
@@ -83,8 +98,37 @@ class Memory:
                 self._drop(name)
         return nodes
 
+    def _place(self, view: NodeView) -> None:
+        """Note how much room it has, roughly."""
+        name = view.name
+        self.order.setdefault(name, len(self.order))
+        new = tuple(level(resource, view.free.get(resource, 0)) for resource in LEVELLED)
+        old = self._level_of.get(name)
+        if old == new:
+            return
+        for at, resource in enumerate(LEVELLED):
+            if old is not None:
+                self._levels[resource][old[at]].pop(name, None)
+            self._levels[resource].setdefault(new[at], {})[name] = None
+        self._level_of[name] = new
+
+    def roomy(self, need: Resources) -> Iterator[NodeState]:
+        """Nodes that may have room for this now, and surely all that have."""
+        resource = next((name for name in LEVELLED if need.get(name, 0) > 0), None)
+        if resource is None:
+            yield from self.nodes.values()
+            return
+        least = level(resource, need[resource])
+        for at, names in self._levels[resource].items():
+            if at >= least:
+                for name in list(names):
+                    yield self.nodes[name]
+
     def _drop(self, name: str) -> None:
         del self.nodes[name]
+        levels = self._level_of.pop(name, None)
+        for at, resource in enumerate(LEVELLED if levels is not None else ()):
+            self._levels[resource][levels[at]].pop(name, None)  # type: ignore[index]
         self.coming.pop(name, None)
         self.overdrawn.pop(name, None)
 
