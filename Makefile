@@ -24,8 +24,8 @@ help: ## Say what can be done
 ping: .venv/.base ## Run ten tasks on an engine of their own: the shortest proof that Flame works here
 	@$(BIN)/flmping $(ARGS)
 
-test: .venv/.dev ## Run the tests
-	@$(PY) -m pytest $(ARGS)
+test: .venv/.dev ## Run the tests, three files at a time (ARGS="-n0 tests/core" for one)
+	@$(PY) -m pytest -n 3 --dist loadfile $(ARGS)
 
 check: .venv/.dev ## Format, lint, types and import contracts
 	@$(BIN)/ruff format --check $(CODE)

@@ -300,7 +300,8 @@ def test_a_client_that_talks_like_an_executor(client, raw, message):
 @pytest.mark.parametrize(
     "data",
     [
-        b"GET / HTTP/1.1\r\n\r\n", b"\0" * 64, random.Random(302).randbytes(4096), struct.pack("<I", 1 << 31), struct.pack("<I", 5) + b"\xff" * 5,
+        b"GET / HTTP/1.1\r\n\r\n", b"\0" * 64, random.Random(302).randbytes(4096), struct.pack("<I", 1 << 31),
+        struct.pack("<I", 5) + b"\xff" * 5,
         frame(m.GetStatus()), frame(m.Hello("client", magic="ICE")), frame(m.Hello("client", client_id=HUGE)),
         frame(m.Hello("agent")), frame(m.Hello("")),
     ],
