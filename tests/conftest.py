@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -10,6 +12,10 @@ import pytest
 
 from flame.core.model.access import PREFIX
 from flame.testing.cluster import LocalCluster
+
+# What a shell does whose environment is activated: services and replicas find the Python that the tests run with.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+
 
 TOKEN = re.compile(PREFIX.encode() + rb"[A-Za-z0-9_-]{43}")
 """What every token looks like that the engine makes."""

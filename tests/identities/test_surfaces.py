@@ -39,6 +39,13 @@ QUESTIONS = {
     m.WatchTask: m.WatchTask("none", 1, 1),
     m.GetTask: m.GetTask("none", 1),
     m.Unwatch: m.Unwatch(1),
+    m.PutObject: m.PutObject("apply", "FlameWorkload", name="none", body=b"{}"),
+    m.DeleteObject: m.DeleteObject("FlameWorkload", name="none"),
+    m.GetObject: m.GetObject("FlameWorkload", name="none"),
+    m.ListObjects: m.ListObjects("FlameWorkload"),
+    m.WatchObjects: m.WatchObjects("FlameWorkload", 0, wait=0.0),
+    m.DebugObject: m.DebugObject("FlameWorkload", name="none"),
+    m.CallReplica: m.CallReplica("logs", "none"),
 }
 """A harmless question of every kind; those of one name are made below."""
 

@@ -24,10 +24,20 @@ def home() -> Path:
     return Path.home() / ".flame"
 
 
+LONGEST_ROOT = 60
+"""Bytes: a socket below it has a path of at most 100, which every kernel takes."""
+
+
 def runtime_root() -> Path:
-    """`$XDG_RUNTIME_DIR/flame`, else `/tmp/flame-<uid>`: mode 0700 and ours. Raises PermissionDenied when somebody else made it."""
+    """`$XDG_RUNTIME_DIR/flame`, else `/tmp/flame-<uid>`: mode 0700 and ours. Raises PermissionDenied when somebody else made it.
+    Where the first is
+    too long for the paths of sockets, a short name stands for it."""
     base = os.environ.get("XDG_RUNTIME_DIR")
-    root = Path(base) / "flame" if base and os.access(base, os.W_OK) else Path(f"/tmp/flame-{os.getuid()}")
+    root = Path(f"/tmp/flame-{os.getuid()}")
+    if base and os.access(base, os.W_OK):
+        root = Path(base) / "flame"
+        if len(os.fsencode(root)) > LONGEST_ROOT:
+            root = Path(f"/tmp/flame-{os.getuid()}-{hashlib.sha256(os.fsencode(base)).hexdigest()[:12]}")
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = root.lstat()
     if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
