@@ -245,6 +245,26 @@ def test_a_higher_class_evicts_and_the_evicted_comes_back():
     assert desk.status("cheap")["failed"] == 0
 
 
+@pytest.mark.ledger("B-104")
+def test_executors_stay_while_the_gpus_of_an_evicted_one_are_still_on_their_way():
+    desk = Desk(a_node(cpus=8, gpus=2))
+    desk.apply(
+        {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high"}, "value": 100}
+    )
+    desk.world.tell(desk.manager, a_demand("s", want=6))
+    desk.apply(a_workload("cheap", gpu="2"))
+    assert len(desk.orders()) == 1
+    desk.world.wait(1)
+    desk.apply(a_workload("urgent", gpu="2", scheduling={"priorityClassName": "high"}))
+    (stop,) = desk.world.take(m.StopPlacement, desk.agent)  # and it takes its time
+    desk.apply(a_workload("cheap", gpu="2", suspend=True))
+    for _ in range(20):
+        desk.world.wait(0.25)
+    assert not desk.world.take(m.DrainExecutor)
+    desk.world.tell(desk.agent, m.PlacementExited(stop.id, signal=15))
+    assert [order.spec.workload for order in desk.orders()] == ["urgent"]
+
+
 @pytest.mark.ledger("B-089")
 def test_the_global_default_class_is_that_of_who_names_none():
     desk = Desk(a_node(cpus=1))

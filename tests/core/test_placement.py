@@ -1,6 +1,7 @@
 """Workloads in the scheduler: gangs, ranks, quotas, rules, GPUs."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from core.placing import Cluster, node, why
@@ -19,6 +20,7 @@ from flame.core.model.rules import (
     Toleration,
 )
 from flame.core.model.snapshot import QuotaView
+from flame.core.scheduler.cycle import run_cycle
 from flame.core.scheduler.settings import SchedulingSettings
 
 GPU_NODES = [node(f"n{i}", gpus=4, cpus=16) for i in range(4)]
@@ -322,6 +324,32 @@ def test_a_node_takes_only_so_many_replicas():
     cluster = Cluster([node("n1", max_replicas=10), node("n2", cpus=1)])
     cluster.want("j", 11, gang=0, cpu=100).steps(1)
     assert cluster.where("j") == ["n1"] * 10 + ["n2"]
+
+
+@pytest.mark.ledger("B-104")
+def test_a_node_with_its_number_of_replicas_gives_a_replica_not_executors():
+    cluster = Cluster([node(cpus=8, max_replicas=1)])
+    cluster.session("s", 6).want("low", cpu=1000, rank=0).steps(3)
+    cluster.want("high", cpu=1000, rank=9).steps(3)
+    assert (cluster.has("high"), cluster.has("low"), cluster.has("s")) == (1, 0, 6)
+    assert [name for name, _ in cluster.evictions] == ["low"]
+
+
+@pytest.mark.ledger("B-104")
+def test_room_that_comes_is_waited_for_whatever_else_could_be_had():
+    """Replicas may take long to end; until then nobody else is driven out for the same room."""
+    cluster = Cluster([node(cpus=8, gpus=2)])
+    cluster.session("s", 6).want("low", cpu=1000, gpu=2000, rank=0).steps(3)
+    low = cluster.demands["low"]
+    cluster.want("high", cpu=1000, gpu=2000, rank=9).step()
+    for _ in range(5):
+        leaving = replace(low.placements[0], draining=True)
+        cluster.change("low", placements=(leaving,), want=0)
+        cluster.now += 1.0
+        plan = run_cycle(cluster.snapshot(), cluster.policy, cluster.settings)
+        assert not plan.drains and why(plan, "high")[0] == "Reclaiming"
+        cluster.reserved = plan.reserved
+    assert cluster.has("s") == 6
 
 
 @pytest.mark.ledger("B-090")

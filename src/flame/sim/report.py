@@ -43,6 +43,7 @@ def rows(outcome: Outcome) -> list[tuple[str, str]]:
         ("workloads started / finished / left", f"{outcome.started} / {outcome.finished} / {outcome.unfinished}")
     )
     found.append(("replicas evicted", str(outcome.evictions)))
+    found.append(("executors that left for a workload", str(outcome.preempted)))
     return found
 
 

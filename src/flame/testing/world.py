@@ -15,6 +15,7 @@ from flame.core.model.messages import (
     AppSpec,
     ClusterChanged,
     DemandChanged,
+    Device,
     ExecutorChanged,
     Hello,
     Identities,
@@ -53,9 +54,12 @@ def a_demand(session: str = "s", want: int = 1, **more: object) -> DemandChanged
     return DemandChanged(session=session, want=want, **(fields | more))  # type: ignore[arg-type]
 
 
-def a_node(name: str = "n1", cpus: int = 4, running: Iterable[Placed] = (), **more: object) -> RegisterNode:
-    capacity = {"cpu": cpus * 1000, "memory": cpus * GIB}
-    return RegisterNode(name, capacity, capacity, running=tuple(running), **more)  # type: ignore[arg-type]
+def a_node(
+    name: str = "n1", cpus: int = 4, running: Iterable[Placed] = (), gpus: int = 0, **more: object
+) -> RegisterNode:
+    capacity = {"cpu": cpus * 1000, "memory": cpus * GIB} | ({"gpu": gpus * 1000} if gpus else {})
+    devices = tuple(Device(f"{name}-{at}", "NVIDIA A100", 40 * GIB) for at in range(gpus))
+    return RegisterNode(name, capacity, capacity, running=tuple(running), devices=devices, **more)  # type: ignore[arg-type]
 
 
 class World:

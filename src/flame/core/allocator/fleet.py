@@ -127,9 +127,7 @@ class Fleet:
         self.active.pop(key, None)
         self._unsettle(key)
         self._apart.discard(key)
-        tenant, share = self._shares.pop(key, ("", 0.0))
-        if tenant:
-            self._by_tenant[tenant] -= share
+        self._unshare(key)
 
     def put(self, demand: Demand, view: DemandView, reserved: bool) -> None:
         """Where this workload belongs now."""
@@ -138,29 +136,28 @@ class Fleet:
         waits = view.want > staying and not view.hold
         if view.placements:
             self._share(demand, key)
-        elif key in self._shares:
-            tenant, share = self._shares.pop(key)
-            self._by_tenant[tenant] -= share
+        else:
+            self._unshare(key)
         if view.rules.apart:
             self._apart.add(key)
         else:
             self._apart.discard(key)
-        if waits and not view.placements and not reserved:
-            self.active.pop(key, None)
-            self._unsettle(key)
+        self._unsettle(key)
+        waits_for_all = waits and not view.placements and not reserved
+        if waits_for_all:
             self.backlog.add(key, group_of(view), view.created)
-            return
-        self.backlog.drop(key)
-        if waits:
-            self._unsettle(key)
+        else:
+            self.backlog.drop(key)
+        # What leaves a node is looked at in every cycle: its room is coming.
+        active = not waits_for_all and (waits or staying < len(view.placements))
+        if active:
             self.active[key] = None
         else:
             self.active.pop(key, None)
-            self._unsettle(key)
-            if view.placements:
-                self.settled[key] = view
-                self._ranks[view.rank] = self._ranks.get(view.rank, 0) + 1
-                self._others = None
+        if not active and not waits_for_all and view.placements:
+            self.settled[key] = view
+            self._ranks[view.rank] = self._ranks.get(view.rank, 0) + 1
+            self._others = None
 
     def _unsettle(self, key: str) -> None:
         view = self.settled.pop(key, None)
@@ -171,11 +168,20 @@ class Fleet:
                 del self._ranks[view.rank]
 
     def _share(self, demand: Demand, key: str) -> None:
-        count = sum(p.state != PlacementState.DRAINING for p in demand.placements.values())
         tenant, old = self._shares.get(key, (demand.wish.tenant, 0.0))
-        share = count * min(1.0, dominant_share(demand.resources, self.capacity))
+        share = self._has(demand)
         self._by_tenant[tenant] = self._by_tenant.get(tenant, 0.0) + share - old
         self._shares[key] = tenant, share
+
+    def _has(self, demand: Demand) -> float:
+        """Dominant share of the placements that stay."""
+        count = sum(p.state != PlacementState.DRAINING for p in demand.placements.values())
+        return count * min(1.0, dominant_share(demand.resources, self.capacity))
+
+    def _unshare(self, key: str) -> None:
+        tenant, share = self._shares.pop(key, ("", 0.0))
+        if tenant:
+            self._by_tenant[tenant] -= share
 
     def others(self) -> tuple[DemandView, ...]:
         if self._others is None:
@@ -200,9 +206,7 @@ class Fleet:
         shares = dict(self._by_tenant)
         for demand in self.sessions.values():
             if demand.placements:
-                count = sum(p.state != PlacementState.DRAINING for p in demand.placements.values())
-                share = count * min(1.0, dominant_share(demand.resources, self.capacity))
-                shares[demand.wish.tenant] = shares.get(demand.wish.tenant, 0.0) + share
+                shares[demand.wish.tenant] = shares.get(demand.wish.tenant, 0.0) + self._has(demand)
         return Totals(self.capacity, used, shares, len(self._shares), min(self._ranks, default=None), bool(self._apart))
 
 

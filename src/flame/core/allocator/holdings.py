@@ -13,7 +13,7 @@ from flame.core.model.reactor import Peer
 from flame.core.model.snapshot import QuotaView
 from flame.core.objects.admission import admission
 from flame.core.objects.records import ObjectGone, ObjectKept, ObjectsSeen
-from flame.core.objects.settings import ClusterSettings, Parse, Settings, effective
+from flame.core.objects.settings import ClusterSettings, Parse
 from flame.core.objects.store import Objects
 from flame.core.scheduler.quota import QuotaTree
 from flame.core.workloads.job import Job
@@ -72,7 +72,6 @@ class Holdings:
         self.parse = parse
         self.job_tokens: dict[str, str] = {}
         """Workload -> its token, as far as one was given out in this life."""
-        self.base: Settings = effective([])
         self.view = ClusterSettings()
         """The cluster's settings, as far as the core looks at them."""
         self.objects = Objects(admission(parse, lambda: self.view))

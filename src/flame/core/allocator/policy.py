@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-import msgspec
-
 from flame.core.allocator.holdings import RankClass
 from flame.core.allocator.state import Book, Demand, Placement
 from flame.core.base.errors import FlameError
@@ -15,7 +13,6 @@ from flame.core.base.quantity import format_milli, parse_quantity
 from flame.core.model.access import EVERY
 from flame.core.model.snapshot import DemandView, PlacementView, QuotaView
 from flame.core.model.states import PlacementState
-from flame.core.objects.records import ObjectKept
 from flame.core.objects.settings import effective, sources_of, view
 from flame.core.objects.state import Key
 from flame.core.scheduler.quota import QuotaTree, charge_on
@@ -127,10 +124,7 @@ def show_use(book: Book) -> None:
             counted = {key: _text(key, have.get(key, 0)) for key in {**hard, **(stored.spec.get("guaranteed") or {})}}
             status = {"hard": dict(hard), "used": counted}
             if stored.status != status:
-                version = book.objects.version + 1
-                metadata = {**stored.metadata, "resourceVersion": str(version)}
-                body = {**stored.body, "metadata": metadata, "status": status}
-                book.commit(ObjectKept(*stored.key, msgspec.json.encode(body), version))
+                book.commit(book.objects.with_status(stored, status))
 
 
 def _text(name: str, amount: int) -> str:

@@ -22,7 +22,6 @@ from flame.core.model.resources import interned
 from flame.core.model.states import PlacementState
 from flame.core.objects.check import ignored_fields
 from flame.core.objects.kinds.workload import WORKLOAD
-from flame.core.objects.records import ObjectKept
 from flame.core.objects.stamps import seconds
 from flame.core.objects.state import Key, Stored
 from flame.core.objects.workload import config_names, read_workload
@@ -211,7 +210,7 @@ def write_status(book: Book, job: Job) -> None:
             book.wake(job.status_due, "status", job.key)
         return
     job.status_due, job.status_waits = book.now + STATUS_PAUSE, False
-    write(book, stored, status)
+    book.persist(book.objects.with_status(stored, status))
 
 
 def status_due(book: Book, key: str) -> None:
@@ -220,13 +219,6 @@ def status_due(book: Book, key: str) -> None:
     if job is not None and job.status_waits:
         job.status_waits = False
         write_status(book, job)
-
-
-def write(book: Book, stored: Stored, status: dict[str, object]) -> None:
-    version = book.objects.version + 1
-    metadata = {**stored.metadata, "resourceVersion": str(version)}
-    body = {**stored.body, "metadata": metadata, "status": status}
-    book.persist(ObjectKept(*stored.key, msgspec.json.encode(body), version))
 
 
 def _finalize(book: Book, job: Job) -> None:

@@ -6,6 +6,7 @@ the records go into its journal.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from flame.core.base.errors import Conflict, InvalidState
@@ -82,6 +83,10 @@ class Objects(State):
             metadata["finalizers"] = finalizers
         return self._kept(old, {**old.body, "metadata": metadata}, False)
 
+    def with_status(self, old: Stored, status: Mapping[str, Any]) -> ObjectKept:
+        """The record that gives an object this status, as the engine finds it: nothing is checked."""
+        return self._stamped(old, {**old.body, "status": status})
+
     def apply(self, change: Change) -> Change:
         """Commit every record of a plan; the plan itself, for a chain of calls."""
         for record in change.records:
@@ -108,9 +113,14 @@ class Objects(State):
         return Change(old.key, () if dry_run else (record,), old.data, "deleted")
 
     def _kept(self, old: Stored, body: dict[str, Any], dry_run: bool) -> Change:
+        record = self._stamped(old, body)
+        return Change(old.key, () if dry_run else (record,), record.body, "configured")
+
+    def _stamped(self, old: Stored, body: Mapping[str, Any]) -> ObjectKept:
+        """With the next version."""
         version = self.version + 1
         data = encode({**body, "metadata": {**body["metadata"], "resourceVersion": str(version)}})
-        return Change(old.key, () if dry_run else (ObjectKept(*old.key, data, version),), data, "configured")
+        return ObjectKept(*old.key, data, version)
 
 
 def _grace(old: Stored, asked: float | None) -> int:

@@ -26,6 +26,7 @@ class NodeState:
         "free",
         "later",
         "later_devices",
+        "leaving",
         "model",
         "name",
         "replicas",
@@ -45,6 +46,8 @@ class NodeState:
         """As `devices` once everything that drains has left; None: as they are now."""
         self.model = view.devices[0].model if view.devices else ""
         self.replicas = view.replicas
+        self.leaving = 0
+        """Of these replicas, those that leave."""
         self.version = 0
         self.touched = False
 

@@ -9,6 +9,7 @@ from flame.core.model.resources import (
     ANY_GPU,
     Gpu,
     GpuWish,
+    Resources,
     add,
     choose_devices,
     dominant_share,
@@ -127,6 +128,8 @@ class Proposal:
         """Shape -> nodes that have room for it, the best first."""
         self.offers: dict[str, list[tuple[DemandState, PlacementView]]] | None = None
         """What could be taken from others, by node, as `reclaim` ranks it; None: not looked at yet."""
+        self.offered: dict[object, dict[str, Resources]] = {}
+        """The same as sums: ground -> node -> how much."""
         self._all = not snapshot.others
         for view in snapshot.demands:
             self._add(view, counted=totals is not None)
@@ -164,10 +167,12 @@ class Proposal:
             for placement in view.placements:
                 here[placement.node] = here.get(placement.node, 0) + 1
         for placement in view.placements:
-            if placement.draining and placement.devices and placement.node in self.nodes:
+            if placement.draining and placement.node in self.nodes:
                 node = self.nodes[placement.node]
                 node.touched = True
-                occupy(node.gpus_later, placement.devices, -1)
+                node.leaving += view.workload
+                if placement.devices:
+                    occupy(node.gpus_later, placement.devices, -1)
         if counted:
             return
         tenant.share += demand.count * share / tenant.weight
@@ -215,27 +220,23 @@ class Proposal:
         limit = self.snapshot.max_workloads
         return limit is None or demand.present + demand.promised > 0 or self.workloads < limit
 
-    def allows(self, demand: DemandState, node: NodeState) -> bool:
-        """What belongs to the node alone: how many workloads it may have, quotas that look at its GPUs."""
-        view = demand.view
-        if view.workload and 0 < node.view.max_replicas <= node.replicas:
+    def allows(self, demand: DemandState, node: NodeState, *, later: bool = False) -> bool:
+        """What belongs to the node alone: how many workloads it may have (`later`: when some have left), quotas that look at its GPUs."""
+        if not self.has_place(demand, node, later=later):
             return False
-        if self.quotas.by_model and view.quotas:
-            return self.quotas.refusal(view.quotas, self._charged(demand, node)) is None
+        if self.quotas.by_model and demand.view.quotas:
+            return self.quotas.refusal(demand.view.quotas, self._charged(demand, node)) is None
         return True
 
-    def allows_later(self, demand: DemandState, node: NodeState) -> bool:
-        """The number of workloads on the node, without those that leave."""
-        if not demand.view.workload or not node.view.max_replicas:
-            return True
-        self.everybody()
-        leaving = sum(
-            placement.node == node.name and (placement.draining or placement.id in owner.leaving)
-            for owner in self.demands.values()
-            if owner.view.workload
-            for placement in owner.view.placements
-        )
-        return node.replicas - leaving < node.view.max_replicas
+    @staticmethod
+    def has_place(demand: DemandState, node: NodeState, *, later: bool) -> bool:
+        """May the node have one more workload?"""
+        limit = node.view.max_replicas if demand.view.workload else 0
+        return not limit or node.replicas - (node.leaving if later else 0) < limit
+
+    def will_take(self, node: NodeState, demand: DemandState) -> bool:
+        """Once what drains has left, has it room and a place?"""
+        return self.will_have_room(node, demand) and self.has_place(demand, node, later=True)
 
     def has_room(self, node: NodeState, demand: DemandState) -> dict[str, int] | None:
         """The devices a placement would get here now, {} for none needed; None when it does not fit."""
@@ -297,6 +298,7 @@ class Proposal:
         later = node.later if node else {}
         if node:
             node.touched = True
+            node.leaving += demand.view.workload
             node.later = add(node.later, placement.resources)
             self.memory.coming[node.name] = None
             if placement.devices:
@@ -307,6 +309,7 @@ class Proposal:
 
         def undo() -> None:
             if node:
+                node.leaving -= demand.view.workload
                 node.later = later
                 if placement.devices:
                     occupy(node.gpus_later, placement.devices, 1)

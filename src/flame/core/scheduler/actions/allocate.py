@@ -5,6 +5,8 @@ A gang is placed whole or not at all. When it would fit once something that alre
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from flame.core.scheduler.candidates import MANY, Candidates
 from flame.core.scheduler.hooks import Policy
 from flame.core.scheduler.nodestate import NodeState
@@ -111,34 +113,31 @@ def best_node(proposal: Proposal, policy: Policy, demand: DemandState) -> NodeSt
         if candidates is None:
             candidates = proposal.candidates[shape] = Candidates(proposal, policy, demand)
         return candidates.best()
-    best: NodeState | None = None
-    most = 0.0
-    for node in proposal.nodes.values():
-        if proposal.has_room(node, demand) is None or not allowed(proposal, policy, demand, node):
-            continue
-        score = policy.score(node, demand)
-        if best is None or score > most:
-            best, most = node, score
-    return best
+    roomy = (node for node in proposal.nodes.values() if proposal.has_room(node, demand) is not None)
+    return _highest(proposal, policy, demand, roomy, later=False)
 
 
 def later_node(proposal: Proposal, policy: Policy, demand: DemandState, *, everywhere: bool) -> NodeState | None:
     """The same once what drains has left: among the nodes where something does, or (`everywhere`) among all."""
+    names = proposal.nodes if everywhere else proposal.memory.coming
+    nodes = (proposal.nodes[name] for name in names if name in proposal.nodes)
+    roomy = (node for node in nodes if proposal.will_have_room(node, demand))
+    return _highest(proposal, policy, demand, roomy, later=True)
+
+
+def _highest(
+    proposal: Proposal, policy: Policy, demand: DemandState, nodes: Iterable[NodeState], *, later: bool
+) -> NodeState | None:
+    """Of these nodes the one with the highest score that will have it; of equals the first."""
     best: NodeState | None = None
     most = 0.0
-    names = proposal.nodes if everywhere else proposal.memory.coming
-    for name in names:
-        node = proposal.nodes.get(name)
-        if node is None or not proposal.will_have_room(node, demand) or not allowed(proposal, policy, demand, node):
+    for node in nodes:
+        if not proposal.allows(demand, node, later=later) or not policy.fits(node, demand):
             continue
         score = policy.score(node, demand)
         if best is None or score > most:
             best, most = node, score
     return best
-
-
-def allowed(proposal: Proposal, policy: Policy, demand: DemandState, node: NodeState) -> bool:
-    return proposal.allows(demand, node) and policy.fits(node, demand)
 
 
 def shape_of(proposal: Proposal, demand: DemandState) -> object:

@@ -7,8 +7,9 @@ borrowed, and rank is fixed: no two can evict each other in turns.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from flame.core.model.resources import Resources, fits, lacking
+from flame.core.model.resources import Resources, lacking, total
 from flame.core.model.snapshot import PlacementView
 from flame.core.scheduler.actions.allocate import later_node
 from flame.core.scheduler.candidates import MANY
@@ -91,62 +92,82 @@ def _room_for_one(proposal: Proposal, policy: Policy, demand: DemandState) -> li
         if node is not None:
             return [proposal.promise(demand, node)]
     proposal.everybody()
-    nodes = [
-        node
-        for node in proposal.nodes.values()
-        if fits(demand.view.resources, node.view.allocatable) and policy.fits(node, demand)
-    ]
-    for may_take, why in _grounds(proposal, policy, demand):
-        found = _cheapest(proposal, demand, nodes, may_take)
+    for ground in _grounds(proposal, policy, demand):
+        found = _cheapest(proposal, policy, demand, ground)
         if found is not None:
             node, victims = found
-            undo = [proposal.drain(owner, placement, why(owner)) for owner, placement in victims]
+            undo = [proposal.drain(owner, placement, ground.why(owner)) for owner, placement in victims]
             return [*undo, proposal.promise(demand, node)]
     return None
 
 
-def _grounds(
-    proposal: Proposal, policy: Policy, demand: DemandState
-) -> list[tuple[MayTake, Callable[[DemandState], str]]]:
-    """On which ground a placement may be taken, and how that is said; the mildest first."""
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """On what ground a placement may be taken.
+
+    may:   may this one be, now?
+    might: could that ever be so? Cheap, and the same for every demand with this `key`
+    why:   how it is said
+    """
+
+    key: object
+    might: MayTake
+    may: MayTake
+    why: Callable[[DemandState], str]
+
+
+def _grounds(proposal: Proposal, policy: Policy, demand: DemandState) -> list[_Ground]:
+    """The mildest first."""
     mine = demand.view
 
     def is_idle(owner: DemandState, placement: PlacementView) -> bool:
         return placement.idle_since is not None and not owner.view.workload
+
+    def ranks_lower(owner: DemandState, placement: PlacementView) -> bool:
+        view = owner.view
+        return bool(policy.guarded) or not view.workload or view.rank < mine.rank or view.priority < mine.priority
 
     def is_owed(owner: DemandState, placement: PlacementView) -> bool:
         if owner.view.workload and not proposal.snapshot.preemption:
             return False
         return policy.preempts(demand, owner, placement, proposal.now)
 
+    def has_quota(owner: DemandState, placement: PlacementView) -> bool:
+        return owner.view.rank <= mine.rank and bool(owner.view.quotas)
+
     def is_borrowed(owner: DemandState, placement: PlacementView) -> bool:
-        view = owner.view
-        if view.rank > mine.rank or not view.quotas or set(view.quotas) & set(mine.quotas):
+        if set(owner.view.quotas) & set(mine.quotas) or placement.safe_until > proposal.now:
             return False
-        return placement.safe_until <= proposal.now and proposal.quotas.borrows(view.quotas, mine.charge)
+        return proposal.quotas.borrows(owner.view.quotas, mine.charge)
 
     def why_owed(owner: DemandState) -> str:
         if owner.view.rank < mine.rank:
             return RANK.format(mine.session, mine.rank, owner.view.rank)
         return SHARE
 
-    grounds: list[tuple[MayTake, Callable[[DemandState], str]]] = []
+    grounds: list[_Ground] = []
     if proposal.room(demand):
-        grounds += [(is_idle, lambda owner: IDLE), (is_owed, why_owed)]
+        grounds.append(_Ground("idle", is_idle, is_idle, lambda owner: IDLE))
+        grounds.append(_Ground(("owed", mine.rank, mine.priority), ranks_lower, is_owed, why_owed))
     if mine.quotas and proposal.quotas.is_owed(mine.quotas, mine.charge, demand.together):
-        grounds.append((is_borrowed, lambda owner: QUOTA.format(mine.session)))
+        grounds.append(
+            _Ground(("borrowed", mine.rank), has_quota, is_borrowed, lambda owner: QUOTA.format(mine.session))
+        )
     return grounds
 
 
 def _cheapest(
-    proposal: Proposal, demand: DemandState, nodes: list[NodeState], may_take: MayTake
+    proposal: Proposal, policy: Policy, demand: DemandState, ground: _Ground
 ) -> tuple[NodeState, list[Victim]] | None:
     """The node where least must go, and what: by the highest rank among it, what is lost with it, and how many they are."""
-    by_node = _offers(proposal)
+    by_node, most = _offers(proposal), _most(proposal, ground)
     best: tuple[NodeState, list[Victim]] | None = None
     least: tuple[float, ...] = ()
-    for node in nodes:
-        victims = _enough(proposal, demand, node, by_node.get(node.name, []), may_take)
+    for name, amounts in most.items():
+        node = proposal.nodes.get(name)
+        if node is None or not _could(demand.view.resources, node, amounts) or not policy.fits(node, demand):
+            continue
+        victims = _enough(proposal, demand, node, by_node[name], ground)
         if victims is None:
             continue
         price = (
@@ -160,11 +181,9 @@ def _cheapest(
 
 
 def _offers(proposal: Proposal) -> dict[str, list[Victim]]:
-    """What is on each node, in the order in which it would go: the lowest rank, executors before replicas, the least loss, the
-    tenant that was
-    given most, and of one owner the newest: the work of the oldest has the warmest caches. Made once a cycle: who has left
-    meanwhile, or has
-    no more than its minimum, is passed over."""
+    """What is on each node, in the order in which it would go: the lowest rank, executors before replicas, the least loss, the tenant
+    that was given most, and of one owner the newest: the work of the oldest has the warmest caches. Made once a cycle: who has left
+    meanwhile, or has no more than its minimum, is passed over."""
     if proposal.offers is not None:
         return proposal.offers
     offers: list[tuple[tuple[float, ...], DemandState, PlacementView]] = []
@@ -184,48 +203,59 @@ def _offers(proposal: Proposal) -> dict[str, list[Victim]]:
     for _, owner, placement in offers:
         by_node.setdefault(placement.node, []).append((owner, placement))
     proposal.offers = by_node
+    proposal.offered.clear()
     return by_node
 
 
+def _most(proposal: Proposal, ground: _Ground) -> dict[str, Resources]:
+    """Node -> what could be had there on this ground at the very most. Found once a cycle: it becomes less while others take."""
+    most = proposal.offered.get(ground.key)
+    if most is None:
+        most = proposal.offered[ground.key] = {}
+        for name, offered in _offers(proposal).items():
+            if sums := total(one.resources for owner, one in offered if ground.might(owner, one)):
+                most[name] = sums
+    return most
+
+
+def _could(need: Resources, node: NodeState, most: Resources) -> bool:
+    """Would there be enough if all that left?"""
+    later = node.later
+    return all(later.get(name, 0) + most.get(name, 0) >= amount for name, amount in need.items())
+
+
 def _enough(
-    proposal: Proposal, demand: DemandState, node: NodeState, offered: list[Victim], may_take: MayTake
+    proposal: Proposal, demand: DemandState, node: NodeState, offered: list[Victim], ground: _Ground
 ) -> list[Victim] | None:
     """Who must leave this node so that one placement of the demand fits; with a gang all of it goes, wherever it is."""
     need = demand.view.resources
-    if not _could(need, node, offered):
-        return None
+    if proposal.room(demand) and proposal.will_take(node, demand):
+        return None  # it is not for room that it is kept from here
     taken: list[list[Victim]] = []
     undo: list[Undo] = []
     gone: set[str] = set()
     short = lacking(need, node.later)
     for owner, placement in offered:
-        if taken and proposal.will_have_room(node, demand) and proposal.allows_later(demand, node):
+        if taken and proposal.will_take(node, demand):
             break
-        if owner is demand or (short and not any(placement.resources.get(name) for name in short)):
+        if owner is demand or not ground.might(owner, placement):
+            continue
+        if short and not any(placement.resources.get(name) for name in short):
             continue  # its end would free nothing of what is missing
         if placement.id in gone or placement.id in owner.leaving or not owner.above_min():
             continue
         # Each victim is tried in the proposal, so that the question about the next one sees its owner with one less.
-        if not may_take(owner, placement):
+        if not ground.may(owner, placement):
             continue
         group = _group(proposal, owner, placement)
         taken.append([(owner, one) for one in group])
         gone |= {one.id for one in group}
         undo += [proposal.drain(owner, one, "") for one in group]
         short = lacking(need, node.later)
-    enough = bool(taken) and proposal.will_have_room(node, demand)
+    enough = bool(taken) and proposal.will_take(node, demand)
     for take_back in reversed(undo):
         take_back()
     return _least(proposal, demand, node, taken) if enough else None
-
-
-def _could(need: Resources, node: NodeState, offered: list[Victim]) -> bool:
-    """Would there be enough if all of them left?"""
-    for name in lacking(need, node.later):
-        most = node.later.get(name, 0) + sum(placement.resources.get(name, 0) for _, placement in offered)
-        if most < need[name]:
-            return False
-    return True
 
 
 def _group(proposal: Proposal, owner: DemandState, placement: PlacementView) -> list[PlacementView]:
@@ -245,7 +275,7 @@ def _least(proposal: Proposal, demand: DemandState, node: NodeState, taken: list
             break
         rest = [other for other in needed if other is not group]
         undo = [proposal.drain(owner, placement, "") for other in rest for owner, placement in other]
-        if proposal.will_have_room(node, demand):
+        if proposal.will_take(node, demand):
             needed = rest
         for take_back in reversed(undo):
             take_back()

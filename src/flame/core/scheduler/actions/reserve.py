@@ -33,7 +33,7 @@ def _promise(proposal: Proposal, policy: Policy, holder: DemandState) -> list[Un
         node = proposal.nodes.get(name)
         if node is None or holder.unmet == 0 or not proposal.room(holder):
             continue
-        if proposal.will_have_room(node, holder) and policy.fits(node, holder):
+        if proposal.will_take(node, holder) and policy.fits(node, holder):
             undo.append(proposal.promise(holder, node))
     return undo
 
