@@ -20,6 +20,7 @@ import pytest
 import flame
 from flame.core.model import messages as m
 from flame.core.model.payloads import pack_payloads
+from flame.sdk import link
 from flame.sdk.local import PrivateCluster
 from flame.shell.address import parse
 from flame.testing.cluster import LocalCluster, eventually
@@ -115,6 +116,44 @@ def test_a_full_disk_stops_acknowledging_says_so_and_recovers():
         assert all(f.result(60) for f in futures)
         assert client.status().storage == "ok"
         assert session.status().succeed == 301
+
+
+@pytest.mark.parametrize("times", [2, None])
+def test_a_cluster_that_is_not_ready_yet_is_asked_again(times, tmp_path, monkeypatch):
+    monkeypatch.setattr(link, "GREET", 1.0)
+    asked = []
+
+    def serve(listener):
+        with listener:
+            while times is None or len(asked) <= times:
+                try:
+                    sock, _ = listener.accept()
+                except OSError:
+                    return
+                with sock:
+                    asked.append(sock.recv(65536))
+                    ready = len(asked) - 1 == times
+                    answer = m.Welcome(1, 1, "h", "process") if ready else m.Failure("unavailable", "not yet")
+                    sock.sendall(frame(answer))
+                    if ready:
+                        sock.recv(65536)
+
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "m.sock"))
+    listener.listen()
+    thread = threading.Thread(target=serve, args=(listener,))
+    thread.start()
+    try:
+        if times is None:
+            with pytest.raises(flame.Unavailable, match="not yet"):
+                flame.connect(f"unix://{tmp_path}/m.sock")
+            assert len(asked) > 3
+        else:
+            flame.connect(f"unix://{tmp_path}/m.sock").close()
+            assert len(asked) == 3
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
 
 
 class Raw:

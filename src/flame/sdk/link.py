@@ -54,8 +54,8 @@ PROBE, SILENCE = 0.6, 0.9
 """Seconds of silence after which a client that waits, and knows other addresses, asks whether anybody is there; and how long it waits for
 that answer before it goes to the next. A paused or cut-off leader keeps its connections."""
 RETRY = 0.25
-GREET, GREET_AMONG = 10.0, 1.5
-"""Seconds a welcome may take; and when there are other addresses to try."""
+GREET, GREET_AMONG, AGAIN = 10.0, 1.5, 0.05
+"""Seconds a welcome may take; the same when there are other addresses to try; and the pause before who was not ready is asked again."""
 PATIENCE = 60.0
 """Seconds a full queue is waited for before futures fail with Exhausted."""
 _READ = 1 << 18
@@ -399,23 +399,39 @@ class Link:
     # -- connections ---------------------------------------------------------------------------------------------------------
 
     def _connect_first(self) -> None:
-        """In the caller's thread: an endpoint that is not there is an error at once. Raises Unavailable and what the cluster answers."""
-        trouble: Exception | None = None
-        for place, address in enumerate(self.target.addresses):
-            try:
-                self._greet(self._dial(address))
-                self._place = place
+        """In the caller's thread: an endpoint that is not there is an error at once, one that answers "not yet" is asked again
+        for a while. Raises Unavailable and what the cluster answers."""
+        until = time.monotonic() + GREET
+        while True:
+            trouble, answered = self._try_all()
+            if trouble is None:
                 return
+            if not answered or time.monotonic() > until:
+                break
+            time.sleep(AGAIN)
+        if self._bridge is not None:
+            self._bridge.close()
+        raise trouble
+
+    def _try_all(self) -> tuple[Exception | None, bool]:
+        """Each address in turn: what was the last trouble, and did any cluster say that it is not ready yet?"""
+        trouble: Exception | None = None
+        answered = False
+        for place, address in enumerate(self.target.addresses):
+            met = False
+            try:
+                sock = self._dial(address)
+                met = True
+                self._greet(sock)
+                self._place = place
+                return None, True
             except Unavailable as error:
-                trouble = error
+                trouble, answered = error, answered or met
             except OSError as error:
                 trouble = Unavailable(
                     f"no cluster answers at {address}: {error.strerror or error}", hint="is it running? `flame status`"
                 )
-        if self._bridge is not None:
-            self._bridge.close()
-        assert trouble is not None, "a target has addresses"
-        raise trouble
+        return trouble, answered
 
     def _dial(self, address: Address) -> socket.socket:
         if not address.tls:
