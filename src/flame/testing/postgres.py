@@ -17,6 +17,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -26,7 +27,6 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from flame.core.base.errors import Unavailable
-from flame.platform.death import die_with_parent
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -37,6 +37,18 @@ USER = "flame"
 DISTRIBUTION = Path("/usr/lib/postgresql")
 UNPRIVILEGED = 65534
 """PostgreSQL refuses to run as root; then it runs as `nobody`."""
+BECOME = """
+import os, signal, sys
+from flame.platform.death import die_with_parent
+user, parent = int(sys.argv[1]), int(sys.argv[2])
+if user:
+    os.setgroups([])
+    os.setgid(user)
+    os.setuid(user)
+die_with_parent(parent, signal.SIGQUIT)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""In an interpreter of its own: between fork and exec threads of gRPC, which a test may have started, are in the way."""
 
 
 def binaries() -> Path:
@@ -80,7 +92,6 @@ class PostgresServer:
         """Also after `stop` or `kill`, with what was committed before. Raises Unavailable with the end of its log."""
         if not self.data.exists():
             self._initialise()
-        parent = os.getpid()
         options = {
             "listen_addresses": "''", "unix_socket_directories": f"'{self.directory}'", "max_connections": 60,
             "shared_buffers": "'64MB'", "dynamic_shared_memory_type": "posix",
@@ -90,9 +101,8 @@ class PostgresServer:
             words += ["-c", f"{key}={str(value).strip(chr(39))}"]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=self.directory,
-                user=self._user, group=self._user, extra_groups=[] if self._user else None,
-                preexec_fn=lambda: die_with_parent(parent, signal.SIGQUIT),
+                self._as_user(words), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                cwd=self.directory,
             )  # fmt: skip
         self._until_ready()
         return self
@@ -105,15 +115,24 @@ class PostgresServer:
         secret.write_text(self.password)
         if self._user:
             os.chown(secret, self._user, self._user)
-        done = subprocess.run(
-            [self.bin / "initdb", "-D", self.data, "-U", USER, f"--pwfile={secret}", "--auth=scram-sha-256", "-E", "UTF8",
-             "--locale=C", "--no-sync"],
-            user=self._user, group=self._user, extra_groups=[] if self._user else None, cwd=self.directory,
-            capture_output=True, text=True,
-        )  # fmt: skip
+        words = [
+            str(self.bin / "initdb"),
+            "-D",
+            str(self.data),
+            "-U",
+            USER,
+            f"--pwfile={secret}",
+            "--auth=scram-sha-256",
+        ]
+        words += ["-E", "UTF8", "--locale=C", "--no-sync"]
+        done = subprocess.run(self._as_user(words), cwd=self.directory, capture_output=True, text=True)
         secret.unlink()
         if done.returncode:
-            raise Unavailable(f"initdb failed: {done.stderr.strip()}")
+            raise Unavailable(f"initdb failed with {done.returncode}: {done.stderr.strip()}")
+
+    def _as_user(self, words: list[str]) -> list[str]:
+        """The command, run by the user who may, and ended with us."""
+        return [sys.executable, "-c", BECOME, str(self._user or 0), str(os.getpid()), *words]
 
     def _until_ready(self) -> None:
         deadline = time.monotonic() + START_LIMIT

@@ -58,8 +58,8 @@ def a_node(
     name: str = "n1", cpus: int = 4, running: Iterable[Placed] = (), gpus: int = 0, **more: object
 ) -> RegisterNode:
     capacity = {"cpu": cpus * 1000, "memory": cpus * GIB} | ({"gpu": gpus * 1000} if gpus else {})
-    devices = tuple(Device(f"{name}-{at}", "NVIDIA A100", 40 * GIB) for at in range(gpus))
-    return RegisterNode(name, capacity, capacity, running=tuple(running), devices=devices, **more)  # type: ignore[arg-type]
+    more.setdefault("devices", tuple(Device(f"{name}-{at}", "NVIDIA A100", 40 * GIB) for at in range(gpus)))
+    return RegisterNode(name, capacity, capacity, running=tuple(running), **more)  # type: ignore[arg-type]
 
 
 class World:

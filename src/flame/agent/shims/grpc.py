@@ -12,6 +12,8 @@ import time
 from typing import Any
 
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+# Services are forked only to be executed: threads that gRPC starts again in the fork would be in the way of that.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import grpc
 
