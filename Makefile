@@ -4,13 +4,14 @@ PY := .venv/bin/python
 BIN := .venv/bin
 SEEDS ?= 500
 SECONDS ?= 60
+STEPS ?= 1000000
 MINUTES ?= 10
 ARGS ?=
 CODE := $(wildcard src tests examples benchmarks)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help ping test check format bench sim sim-day fuzz chaos proto lock clean
+.PHONY: help ping test check format bench sim sim-day play fuzz chaos proto lock clean
 
 help: ## Say what can be done
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -46,6 +47,9 @@ sim: .venv/.dev ## Simulate SEEDS=500 clusters with faults and check every promi
 sim-day: .venv/.dev ## Play a simulated day of sessions and workloads (ARGS="--nodes 40 --seed 2"); table and day.png
 	@$(PY) -c "import matplotlib" 2>/dev/null || $(BIN)/uv pip install -q --python $(PY) "matplotlib>=3.8,<4"
 	@$(PY) -m flame.sim.daily --plot day.png $(ARGS)
+
+play: .venv/.dev ## Place, evict and end at random for STEPS=1000000 and check every promise of the scheduler
+	@PYTHONPATH=src:tests $(PY) -m core.play --steps $(STEPS) $(ARGS)
 
 fuzz: .venv/.dev ## Throw bytes at everything that reads bytes, SECONDS=60 for each target
 	@$(PY) -c "import atheris" 2>/dev/null || $(BIN)/uv pip install -q --python $(PY) "atheris>=2.3,<4"

@@ -16,6 +16,8 @@ from flame.testing.cluster import LocalCluster
 # What a shell does whose environment is activated: services and replicas find the Python that the tests run with.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 
+# Tests fork; threads that gRPC would start again in the fork are in the way.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 TOKEN = re.compile(PREFIX.encode() + rb"[A-Za-z0-9_-]{43}")
 """What every token looks like that the engine makes."""

@@ -1,10 +1,10 @@
 """Workloads in the scheduler: gangs, ranks, quotas, rules, GPUs."""
 
-import random
 from dataclasses import replace
 
 import pytest
 from core.placing import Cluster, node, why
+from core.play import play
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -366,47 +366,6 @@ def test_nobody_starves_past_the_aging_bound():
             cluster.end(f"high{i - 2}")
         cluster.step()
     assert begun is not None and begun <= 40
-
-
-def play(seed, steps):
-    """Random arrivals, ends and priorities; returns the evictions."""
-    dice = random.Random(seed)
-    quotas = (QuotaView("all"), *(QuotaView(t, "all", guaranteed={"cpu": 8000}) for t in "ab"))
-    cluster = Cluster([node(f"n{i}", cpus=8, gpus=2) for i in range(3)], quotas=quotas)
-    order = []
-    for step in range(steps):
-        name = f"j{step}"
-        if dice.random() < 0.4 and len(cluster.demands) < 12:
-            size = dice.choice((1, 1, 2, 4, 8))
-            tenant = dice.choice("ab")
-            cluster.want(
-                name, size, gang=dice.choice((0, size)), cpu=dice.choice((500, 1000, 4000)), gpu=dice.choice((0, 0, 500, 1000)),
-                rank=dice.choice((0, 1, 5)), tenant=tenant, quotas=(tenant,), charge={"cpu": 1000},
-            )  # fmt: skip
-        elif cluster.demands and dice.random() < 0.2:
-            cluster.end(dice.choice(list(cluster.demands)))
-        before = len(cluster.evictions)
-        cluster.step()
-        order += [(name, why) for name, why in cluster.evictions[before:]]
-        check(cluster)
-    # Nothing comes or goes any more: evictions must end.
-    settled = 0
-    for _ in range(60):
-        before = len(cluster.evictions)
-        cluster.step()
-        settled = settled + 1 if len(cluster.evictions) == before else 0
-    assert settled >= 20, cluster.evictions[-10:]
-    return order
-
-
-def check(cluster):
-    for view in cluster.snapshot().nodes:
-        assert all(amount >= 0 for amount in view.free.values()), view
-        assert all(0 <= device.used <= 1000 for device in view.devices), view
-    for name, demand in cluster.demands.items():
-        staying = cluster.has(name)
-        assert not demand.gang or staying in (0, demand.want), f"{name}: {staying} of a gang of {demand.gang}"
-        assert demand.max is None or len(demand.placements) <= demand.max
 
 
 @pytest.mark.ledger("B-104", "B-105")
