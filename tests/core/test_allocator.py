@@ -181,6 +181,24 @@ def test_an_agent_that_comes_back_may_not_bring_back_what_was_given_up(world):
     assert world.take(PlacementGone) == []
 
 
+def test_an_agent_that_comes_back_is_told_again_what_to_end(world):
+    far = a_node(cpus=1, grace=30.0)
+    agent, manager = world.agent(far), world.manager()
+    world.tell(manager, a_demand())
+    (order,) = world.run(agent, manager)
+    world.take(Granted)
+    world.tell(manager, KillExecutor(order.id, "task timeout"))
+    world.take(StopPlacement)  # and it never arrived
+    world.lose(agent)
+    again = world.agent(a_node(cpus=1, grace=30.0, running=[Placed(order.id, "s", {"cpu": 1000})]))
+    assert [(stop.id, stop.grace, stop.reason) for stop in world.take(StopPlacement, again)] == [
+        (order.id, 0.0, "task timeout")
+    ]
+    world.tell(again, PlacementExited(order.id, None, 9))
+    assert [gone.placement for gone in world.take(PlacementGone, manager)] == [order.id]
+    world.take(Granted), world.take(StartPlacement)
+
+
 def test_silence_makes_a_node_unknown_and_then_lost(world):
     agent, manager = world.agent(a_node(cpus=2)), world.manager()
     world.tell(manager, a_demand())

@@ -1,4 +1,4 @@
-"""An agent and the executor processes under it."""
+"""An agent, and the executors and containers under it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flame.core.model import messages as m
 from flame.core.peers.agent import AgentPeer, Spawn
 from flame.core.peers.agent import Signal as SignalEffect
+from flame.sim.containers import Containers
 from flame.sim.executor import ExecutorProcess
 from flame.sim.process import Process
 
@@ -17,13 +18,14 @@ if TYPE_CHECKING:
 
 
 class AgentProcess(Process):
-    """Executors die with their agent."""
+    """Executors and containers die with their agent."""
 
     def __init__(self, world: World, name: str, nodes: list[m.RegisterNode]) -> None:
         super().__init__(world, name)
         self.nodes = nodes
         self.peer = AgentPeer(nodes)
         self.executors: dict[str, ExecutorProcess] = {}
+        self.containers = Containers(self)
         self._link: Link | None = None
         self._tick_at: float | None = None
 
@@ -36,6 +38,7 @@ class AgentProcess(Process):
         executors, self.executors = self.executors, {}
         for executor in executors.values():
             executor.kill()
+        self.containers.kill()
         super().kill()
 
     def _dial(self) -> None:
@@ -48,7 +51,7 @@ class AgentProcess(Process):
         self._link = link
         self.links[self.number(link, 0)] = link, 0
         self.peer.joined(self.now)
-        self._work()
+        self.work()
 
     def lost(self, link: Link, side: int) -> None:
         self.links.pop(link.peers[side], None)
@@ -61,9 +64,9 @@ class AgentProcess(Process):
         if link is self._link:
             self.world.clock.trace(self.name, type(message).__name__)
             self.peer.receive(message, self.now)
-            self._work()
+            self.work()
 
-    def _work(self) -> None:
+    def work(self) -> None:
         """Say and do what the peer wants, and have a tick at its deadline."""
         if self._link is not None:
             for message in self.peer.drain():
@@ -73,6 +76,8 @@ class AgentProcess(Process):
                 self.after(0.001 + 0.004 * self.world.clock.rng.random(), self._spawn, action.order)
             elif isinstance(action, SignalEffect):
                 self._signal(action)
+            else:
+                self.containers.do(action)
         due = self.peer.deadline()
         if due is not None and (self._tick_at is None or due < self._tick_at):
             self._tick_at = due
@@ -82,7 +87,7 @@ class AgentProcess(Process):
         if self._tick_at == due:
             self._tick_at = None
             self.peer.tick(self.now)
-            self._work()
+            self.work()
 
     def _spawn(self, order: m.StartPlacement) -> None:
         if self.world.clock.rng.random() < self.world.plan.spawn_failures:
@@ -93,7 +98,7 @@ class AgentProcess(Process):
             self.world.truth.spawned(executor)
             executor.start()
             self.peer.spawned(order.id, executor.pid, self.now)
-        self._work()
+        self.work()
 
     def _signal(self, action: SignalEffect) -> None:
         executor = self.executors.get(action.id)
@@ -112,4 +117,4 @@ class AgentProcess(Process):
 
     def _ended(self, id: str, exit_code: int | None, number: int | None, current: tuple[int, ...]) -> None:
         self.peer.exited(id, exit_code, number, current, "", self.now)
-        self._work()
+        self.work()

@@ -8,6 +8,7 @@ from flame.core.allocator import records as ar
 from flame.core.allocator.reactor import Allocator
 from flame.core.model.reactor import Close, Event, Persist, Recorded, Send
 from flame.sim.process import Server
+from flame.wire.manifests import parse
 
 if TYPE_CHECKING:
     from flame.sim.world import World
@@ -20,13 +21,15 @@ class AllocatorShell(Server):
         self.reactor = self._new()
 
     def _new(self) -> Allocator:
-        return Allocator(self.world.fresh, lambda: self.world.fresh("token"), self.world.plan.allocator)
+        settings = self.world.plan.allocator
+        return Allocator(self.world.fresh, lambda: self.world.fresh("token"), settings, parse=parse)
 
     def begin(self) -> None:
         self._tick_at = None
         self.reactor = self._new()
         for position, body in enumerate(self._rows):
             self.reactor.handle(Recorded(position, ar.decode_record(body)), self.now)
+        self.reactor.begin(self.now, self.life)
         self.listening = True
 
     def feed(self, event: Event) -> None:

@@ -8,6 +8,7 @@ from random import Random
 from flame.core.allocator.settings import AllocatorSettings
 from flame.core.model.messages import AppSpec, RegisterNode, SessionSpec
 from flame.core.sessions.state import Settings
+from flame.sim.jobs import JobScript, draw_jobs
 from flame.sim.tasks import BLOCK, FAIL, LONG, MEDIUM, POISON, RETRY, SHORT
 
 FAULTS = {
@@ -31,8 +32,16 @@ TRAPS = (
     "StartPlacement", "PlacementStarted", "PlacementExited", "PlacementGone", "RegisterNode", "CloseSession", "SessionInfo",
 )  # fmt: skip
 """A trap is a fault at the worst moment: just after a message of this kind has left."""
+JOB_TRAPS = (
+    "PutObject", "ObjectPut", "DeleteObject", "StartReplica", "StartReplica", "ReplicaChanged", "ReplicaChanged", "StopPlacement",
+    "PlacementExited",
+)  # fmt: skip
+"""More of them where there are workloads."""
 SPAN = 0.6
 """Seconds during which faults happen; then everything is healed and must come to rest."""
+
+AWAY = 5.0
+"""Seconds for which an agent may be away before what its node runs is given up, where there are workloads."""
 
 
 @dataclass
@@ -59,7 +68,9 @@ class Plan:
     codec: bool
     nodes: list[list[RegisterNode]]
     scripts: list[Script]
+    jobs: list[JobScript]
     faults: list[tuple[float, str]]
+    traps: tuple[str, ...] = TRAPS
     spawn_failures: float = 0.0
     enter_failures: float = 0.0
     slow_executors: float = 0.0
@@ -67,10 +78,10 @@ class Plan:
     allocator: AllocatorSettings = field(default_factory=AllocatorSettings)
 
 
-def draw(rng: Random) -> Plan:
+def draw(rng: Random, seed: int) -> Plan:
     """The plan of a seed. Small on purpose: many short histories find more than a few long ones."""
-    agents = rng.choice([1, 1, 2])
-    nodes = [[_node(rng, f"n{n}")] for n in range(agents)]
+    agents, jobs = rng.choice([1, 1, 2]), draw_jobs(seed)
+    nodes = [[_node(rng, f"n{n}", AWAY if jobs else 0.0)] for n in range(agents)]
     app = AppSpec(delay_release=rng.choice([0.0, 0.05, 0.5, 20.0]), max_instances=rng.choice([2, 8, 1_000_000]))
     scripts: list[Script] = []
     for s in range(rng.choice([1, 1, 2, 3])):
@@ -88,17 +99,19 @@ def draw(rng: Random) -> Plan:
         codec=rng.random() < 0.1,
         nodes=nodes,
         scripts=scripts,
+        jobs=jobs,
         faults=faults,
+        traps=(*TRAPS, *JOB_TRAPS) if jobs else TRAPS,
         spawn_failures=rng.choice([0.0, 0.0, 0.0, 0.1]),
         enter_failures=rng.choice([0.0, 0.0, 0.0, 0.1]),
         slow_executors=rng.choice([0.0, 0.0, 0.3]),
     )
 
 
-def _node(rng: Random, name: str) -> RegisterNode:
+def _node(rng: Random, name: str, grace: float) -> RegisterNode:
     cpus = rng.choice([1, 2, 2, 3])
     capacity = {"cpu": cpus * 1000, "memory": cpus << 30}
-    return RegisterNode(name, capacity, capacity)
+    return RegisterNode(name, capacity, capacity, grace=grace)
 
 
 def _spec(rng: Random) -> SessionSpec:

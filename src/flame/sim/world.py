@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flame.core.model.messages import CloseSession, GetSession, Hello, Message, Welcome
@@ -12,9 +13,11 @@ from flame.sim.client import ClientProcess
 from flame.sim.clock import Clock
 from flame.sim.disk import Disk
 from flame.sim.executor import ExecutorProcess
+from flame.sim.jobs import Jobs
 from flame.sim.manager import Manager
 from flame.sim.network import Link, Network
-from flame.sim.plan import SPAN, TRAPS, Plan, draw
+from flame.sim.owner import OwnerProcess
+from flame.sim.plan import SPAN, Plan, draw
 from flame.sim.process import Process
 from flame.sim.truth import Truth
 
@@ -45,15 +48,17 @@ class World:
         self.clock = Clock(seed)
         if trace:
             self.clock.lines = []
-        self.plan: Plan = draw(self.clock.rng)
+        self.plan: Plan = draw(self.clock.rng, seed)
         self.network = Network(self.clock, codec=self.plan.codec)
         self.truth = Truth(self)
+        self.jobs = Jobs(self)
         self._names = 0
         self.disk = Disk(self.clock.rng, self.plan.durability)
         self.manager = Manager(self, self.disk)
         self.allocator = AllocatorShell(self)
         self.agents = [AgentProcess(self, f"agent{n}", nodes) for n, nodes in enumerate(self.plan.nodes)]
         self.clients = [ClientProcess(self, f"c{n}", script) for n, script in enumerate(self.plan.scripts)]
+        self.owners = [OwnerProcess(self, f"o{n}", script) for n, script in enumerate(self.plan.jobs)]
         self.healed = False
 
     # -- small services for processes
@@ -105,6 +110,8 @@ class World:
             clock.after(0.01 * clock.rng.random(), process.start)
         for client in self.clients:
             clock.after(0.05 * clock.rng.random(), client.start)
+        for owner in self.owners:
+            clock.after(0.05 * clock.rng.random(), owner.start)
         for at, kind in self.plan.faults:
             clock.after(at, self._fault, kind)
         clock.after(SPAN + 0.05, self._heal)
@@ -118,7 +125,7 @@ class World:
 
     def _at_rest(self) -> bool:
         self.truth.draining(self.allocator.reactor.book)
-        if not all(client.done for client in self.clients) or not all(op.done for op in self.operators):
+        if not all(self._done()):
             return False
         # A power cut may have taken a close that was told already: somebody has to close again.
         open_ = [id for id, session in self.manager.reactor.core.sessions.items() if session.state == SessionState.OPEN]
@@ -131,12 +138,18 @@ class World:
         return (
             not book.placements
             and not self.manager.reactor.core.executors
-            and not any(agent.executors for agent in self.agents)
+            and not any(agent.executors or agent.containers.running for agent in self.agents)
         )
+
+    def _done(self) -> Iterator[bool]:
+        yield from (client.done for client in self.clients)
+        yield from (operator.done for operator in self.operators)
+        yield from (owner.done for owner in self.owners)
 
     def _unrest(self) -> str:
         waiting = [client.name for client in self.clients if not client.done]
         waiting += [op.name for op in self.operators if not op.done]
+        waiting += [f"{owner.name} ({owner.stage})" for owner in self.owners if not owner.done]
         processes = [name for agent in self.agents for name in agent.executors]
         known = list(self.manager.reactor.core.executors)
         return (
@@ -151,7 +164,7 @@ class World:
         if kind == "cut":
             self._cut()
         elif kind == "trap":
-            self.network.traps.append((rng.choice(TRAPS), self._spring))
+            self.network.traps.append((rng.choice(self.plan.traps), self._spring))
         elif kind == "commit":
             self.manager.doomed = True
         elif kind == "manager":
@@ -184,7 +197,7 @@ class World:
         rng = self.clock.rng
         choice = rng.random()
         self.clock.trace("trap", link.name, side)
-        if choice < 0.6 or isinstance(link.ends[side], ClientProcess):
+        if choice < 0.6 or isinstance(link.ends[side], ClientProcess | OwnerProcess):
             link.break_((0.05 * rng.random(), 0.05 * rng.random()))
         else:
             victim = link.ends[side] if choice < 0.9 else link.ends[1 - side]
@@ -198,7 +211,7 @@ class World:
             self._crash_manager()
         elif isinstance(victim, ExecutorProcess):
             victim.end(None, 9)
-        elif not isinstance(victim, ClientProcess | Operator):
+        elif not isinstance(victim, ClientProcess | OwnerProcess | Operator):
             victim.kill()
             self.clock.after(0.01 + 0.3 * self.clock.rng.random() ** 2, self.revive, victim)
 

@@ -63,6 +63,9 @@ def register(book: Book, peer: Peer, message: RegisterNode) -> None:
     if returned:
         for placement in [p for p in node.placements.values() if p.id not in running]:
             end(book, placement, "not running on the agent any more")
+        for placement in node.placements.values():
+            if placement.told is not None:
+                stop(book, placement, *placement.told)
     for placed in running.values():
         if placed.id not in book.placements:
             adopt(book, placed, node)

@@ -180,8 +180,8 @@ def stop(book: Book, placement: Placement, grace: float, reason: str) -> None:
     if placement.state != PlacementState.DRAINING:
         placement.step("drain")
         book.fleet.node(placement.node)
-    node = book.nodes[placement.node]
-    book.say(node.peer, StopPlacement(placement.id, grace, reason))
+    placement.told = grace, reason
+    book.say(book.nodes[placement.node].peer, StopPlacement(placement.id, grace, reason))
     if placement.rank is None:
         book.viewed()
 

@@ -122,9 +122,8 @@ class Allocator:
         self._recheck: float | None = None
 
     def begin(self, now: float, epoch: int = 0) -> None:
-        """Recovery is complete: timers of what was kept. `epoch` of the store: what was only shown in an earlier life had
-        versions, too, which
-        must not be given out again."""
+        """Recovery is complete: timers of what was kept. `epoch` of the store: what was only shown in an earlier life had versions,
+        too, which must not be given out again."""
         self.book.commit(ObjectsSeen(epoch << 32))
         self.book.now = max(self.book.now, now)
         for token in self.book.tokens.values():

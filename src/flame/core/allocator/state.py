@@ -70,6 +70,8 @@ class Placement:
     """The quotas that count it, and what."""
     rank: int | None = None
     """Of a replica of a workload; None: an executor of a session."""
+    told: tuple[float, str] | None = None
+    """Its agent was told to end it, with this grace and reason: said again to an agent that comes back."""
     zombie: bool = False
     """Everybody was told that it is gone, but its process still runs: it is being stopped and nobody hears of it again."""
 
