@@ -16,9 +16,12 @@ from flame.core.allocator import managers as allocator_managers
 from flame.core.allocator import nodes as allocator_nodes
 from flame.core.allocator import placements as allocator_placements
 from flame.core.allocator import reactor as allocator_reactor
+from flame.core.allocator import workloads as allocator_workloads
+from flame.core.allocator.state import Book
 from flame.core.model import messages as m
 from flame.core.model.reactor import NOW, Send
 from flame.core.model.states import SessionState
+from flame.core.objects.records import ObjectKept
 from flame.core.peers.client import ClientPeer, SessionWindow
 from flame.core.peers.executor import ExecutorPeer
 from flame.core.scheduler.proposal import DemandState, Proposal
@@ -473,4 +476,60 @@ def drop_the_report():
 def forget_a_blocked_slot():
     """A connection that comes back does not say that its service waits, or no longer waits."""
     with replaced(ExecutorPeer, "block", lambda self, waiting: self.out.append(m.Blocked(self.session, True))):
+        yield
+
+
+# -- workloads
+
+
+@mutant
+def lose_objects():
+    """What clients write is acknowledged, and not journalled."""
+    real = Book.persist
+
+    def persist(self, record):
+        if isinstance(record, ObjectKept):
+            self.apply(record)
+        else:
+            real(self, record)
+
+    with replaced(Book, "persist", persist):
+        yield
+
+
+@mutant
+def forget_what_was_to_end():
+    """An agent that comes back is not told again which processes to end."""
+    with replaced(allocator_nodes, "stop", lambda book, placement, grace, reason: None):
+        yield
+
+
+@mutant
+def start_replicas_anew():
+    """What a returning agent runs of a workload is not counted: its ranks are started elsewhere."""
+    with replaced(allocator_placements, "_adopt_replica", lambda book, placed, node: None):
+        yield
+
+
+@mutant
+def take_a_lost_replica_for_done():
+    """A rank whose process is gone counts as one that ended well."""
+    real = allocator_workloads.ended
+
+    def ended(job, id, outcome, *rest):
+        return real(job, id, "succeeded" if outcome == "lost" else outcome, *rest)
+
+    with replaced(allocator_workloads, "ended", ended):
+        yield
+
+
+@mutant
+def forget_which_ranks_are_done():
+    """After a restart of the allocator a training that has succeeded begins again."""
+    real = allocator_workloads.restore
+
+    def restore(job, status):
+        real(job, {**status, "phase": "Pending", "completedRanks": []})
+
+    with replaced(allocator_workloads, "restore", restore):
         yield

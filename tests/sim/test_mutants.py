@@ -9,6 +9,7 @@ HIDDEN = (
     "adopt_over_attempts",
     "adopt_what_was_never_committed",
     "adopt_without_the_highest_lease",
+    "forget_what_was_to_end",
     "ignore_early_results",
     "lose_attempts_in_a_snapshot",
 )
@@ -16,7 +17,7 @@ HIDDEN = (
 FEW, MANY = 400, 10_000
 
 
-BEGIN = {"adopt_what_was_never_committed": 34_000}
+BEGIN = {"adopt_what_was_never_committed": 34_000, "forget_what_was_to_end": 2_000}
 """Where the seeds of a bug begin that takes tens of thousands of them: a hand-out, a lost commit and a return within a moment."""
 
 

@@ -36,7 +36,7 @@ def test_seeds_differ():
 
 
 def test_every_kind_of_fault_is_drawn():
-    kinds = {kind for seed in range(300) for _, kind in draw(Clock(seed).rng).faults}
+    kinds = {kind for seed in range(300) for _, kind in draw(Clock(seed).rng, seed).faults}
     assert kinds == set(FAULTS)
 
 
@@ -79,3 +79,8 @@ def test_the_command_says_how_to_replay_a_failure():
     code, out = sim("--seeds", "3", "--jobs", "1", "--mutant", "forget_counters")
     assert code == 1
     assert "replay: python -m flame.sim --start 0 --trace --mutant forget_counters" in out
+
+
+def test_a_part_of_the_seeds_has_workloads():
+    played = [script for seed in range(200) for script in draw(Clock(seed).rng, seed).jobs]
+    assert {script.training for script in played} == {True, False} and 40 < len(played) < 200
