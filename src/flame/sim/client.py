@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flame.core.model import messages as m
 from flame.core.model.states import TaskState
 from flame.core.peers.client import ClientPeer, SessionWindow
-from flame.sim.process import Process
+from flame.sim.process import Caller
 from flame.sim.tasks import payload_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Ticket:
         self.result: tuple[int, bytes | None, int] | str | None = None
 
 
-class ClientProcess(Process):
+class ClientProcess(Caller):
     """Follows its script. Every step is repeated on a new connection until it is answered."""
 
     def __init__(self, world: World, name: str, script: Script) -> None:
@@ -42,12 +42,9 @@ class ClientProcess(Process):
         self.window: SessionWindow = self.peer.window(script.session, self._resolve, lambda ticket: ticket.payload)
         self.window.owned = script.owned
         self.tickets: list[Ticket] = []
-        self.done = False
         self.lost_history = False
-        self._link: Link | None = None
         self._request = 0
         self._asked: dict[int, m.Message] = {}
-        self._welcome = False
         self._opened = False
         self._bursts = list(script.bursts)
         self._cancels = list(script.cancels)
@@ -69,23 +66,11 @@ class ClientProcess(Process):
     def begin(self) -> None:
         self._dial()
 
-    def _dial(self) -> None:
-        if not self.done:
-            self.world.network.dial(self, self.world.manager, self.peer.hello())
+    def hello(self) -> m.Hello:
+        return self.peer.hello()
 
-    def refused(self, listener: Process) -> None:
-        self.after(0.02 + 0.03 * self.world.clock.rng.random(), self._dial)
-
-    def connected(self, link: Link) -> None:
-        self._link, self._welcome = link, False
-        self.number(link, 0)
-
-    def lost(self, link: Link, side: int) -> None:
-        self.links.pop(link.peers[side], None)
-        if link is self._link:
-            self._link, self._welcome = None, False
-            self.peer.lost()
-            self.refused(self.world.manager)
+    def broken(self) -> None:
+        self.peer.lost()
 
     def receive(self, link: Link, side: int, request: int, message: m.Message) -> None:
         if link is not self._link:

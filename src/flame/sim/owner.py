@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from flame.core.model import messages as m
-from flame.sim.process import Process
+from flame.sim.process import Caller
 
 if TYPE_CHECKING:
     from flame.sim.jobs import JobScript
@@ -19,17 +19,14 @@ LOOK = 0.05
 LATER = ("unavailable", "storage_full", "exhausted")
 
 
-class OwnerProcess(Process):
+class OwnerProcess(Caller):
     """One question at a time, asked again on every new connection until it is answered: all of them may be repeated."""
 
     def __init__(self, world: World, name: str, script: JobScript) -> None:
         super().__init__(world, name)
         self.script = script
-        self.done = False
         self.stage = "apply"
         self.replicas: int | None = None
-        self._link: Link | None = None
-        self._welcome = False
         self._request = 0
         self._asked: m.Message | None = None
 
@@ -37,22 +34,8 @@ class OwnerProcess(Process):
         self.after(self.script.begin, self._next)
         self._dial()
 
-    def _dial(self) -> None:
-        if not self.done:
-            self.world.network.dial(self, self.world.manager, m.Hello("client", client_id=self.name))
-
-    def refused(self, listener: Process) -> None:
-        self.after(0.02 + 0.03 * self.world.clock.rng.random(), self._dial)
-
-    def connected(self, link: Link) -> None:
-        self._link, self._welcome = link, False
-        self.number(link, 0)
-
-    def lost(self, link: Link, side: int) -> None:
-        self.links.pop(link.peers[side], None)
-        if link is self._link:
-            self._link = None
-            self.refused(self.world.manager)
+    def hello(self) -> m.Hello:
+        return m.Hello("client", client_id=self.name)
 
     def receive(self, link: Link, side: int, request: int, message: m.Message) -> None:
         if link is not self._link:

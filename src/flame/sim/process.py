@@ -83,6 +83,40 @@ class Process:
         """A connection ended."""
 
 
+class Caller(Process):
+    """Keeps a connection to the session manager until it is `done`."""
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(world, name)
+        self.done = False
+        self._link: Link | None = None
+        self._welcome = False
+
+    def hello(self) -> Hello:
+        raise NotImplementedError
+
+    def broken(self) -> None:
+        """The connection ended."""
+
+    def _dial(self) -> None:
+        if not self.done:
+            self.world.network.dial(self, self.world.manager, self.hello())
+
+    def refused(self, listener: Process) -> None:
+        self.after(0.02 + 0.03 * self.world.clock.rng.random(), self._dial)
+
+    def connected(self, link: Link) -> None:
+        self._link, self._welcome = link, False
+        self.number(link, 0)
+
+    def lost(self, link: Link, side: int) -> None:
+        self.links.pop(link.peers[side], None)
+        if link is self._link:
+            self._link, self._welcome = None, False
+            self.broken()
+            self.refused(self.world.manager)
+
+
 class Server(Process):
     """A process around a reactor: what comes in becomes events, deadlines become ticks."""
 
