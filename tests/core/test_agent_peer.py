@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from flame.core.model import messages as m
-from flame.core.peers.agent import AgentPeer, Signal, Spawn
+from flame.core.peers.agent import AgentPeer, Look, Signal, Spawn
 from flame.testing.world import a_node
 
 
@@ -152,3 +152,18 @@ def test_it_beats_every_five_seconds(agent):
     assert agent.drain() == [m.Heartbeat("n1", 5.0)]
     agent.lost()
     assert agent.deadline() is None
+
+
+@pytest.mark.ledger("B-029", "B-030")
+def test_it_beats_and_looks_as_often_as_it_is_told(agent):
+    agent.receive(m.AgentTuned(1.0, 2.0), 0.0)
+    assert agent.deadline() == 1.0
+    agent.tick(1.0)
+    assert agent.drain() == [m.Heartbeat("n1", 1.0)] and agent.actions() == []
+    agent.tick(2.0)
+    assert agent.actions() == [Look()]
+    agent.change(a_node(cpus=9))
+    assert [message.capacity["cpu"] for message in agent.drain() if isinstance(message, m.RegisterNode)] == [9000]
+    agent.lost()
+    agent.joined(3.0)
+    assert agent.deadline() == 8.0  # until it is told again

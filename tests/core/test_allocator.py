@@ -1,9 +1,12 @@
 """The allocator: agents and managers on one side, invariants after every event."""
 
+import json
+
 import pytest
 
 from flame.core.allocator.settings import AllocatorSettings
 from flame.core.model.messages import (
+    AgentTuned,
     ClusterChanged,
     DemandGone,
     Device,
@@ -19,6 +22,7 @@ from flame.core.model.messages import (
     PlacementExited,
     PlacementGone,
     PlacementStarted,
+    PutObject,
     Reasons,
     ReleaseNode,
     SetTenant,
@@ -224,6 +228,27 @@ def test_a_beat_keeps_a_node_and_brings_it_back(world):
     assert node_state(world) == NodeState.READY
     world.tell(manager, a_demand())
     assert len(world.take(Granted)) == len(world.take(StartPlacement)) == 1
+
+
+@pytest.mark.ledger("B-029", "B-030")
+def test_agents_live_by_the_settings(world):
+    agent, operator = world.agent(), world.manager()
+    body = {
+        "apiVersion": "flame.xflops.cn/v1alpha1", "kind": "FlameValues", "metadata": {"name": "flame"},
+        "flame": {"agent": {"config": {"heartbeatInterval": "1s", "resourceUpdateInterval": "2s"}}},
+    }  # fmt: skip
+    world.handle(Received(operator, 7, PutObject("apply", "FlameValues", body=json.dumps(body).encode())))
+    world.settle()
+    world.said = [send for send in world.said if send.request != 7]
+    assert world.take(AgentTuned, agent) == [AgentTuned(1.0, 2.0)]
+    world.wait(2.9)
+    assert node_state(world) == NodeState.READY
+    world.wait(0.2)
+    assert node_state(world) == NodeState.UNKNOWN  # after three intervals
+    world.lose(agent)
+    again = world.agent()
+    assert world.take(AgentTuned, again) == [AgentTuned(1.0, 2.0)]
+    assert node_state(world) == NodeState.READY
 
 
 def test_one_agent_may_have_several_nodes(world):

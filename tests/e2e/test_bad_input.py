@@ -76,7 +76,7 @@ def test_a_closed_session_takes_nothing(client):
     [
         {"timeout": float("nan")}, {"timeout": -1.0}, {"timeout": "5"}, {"priority": "high"}, {"priority": 2**70}, {"resources": 5},
         {"resources": "cpu=x"}, {"resources": "cpu=-1"}, {"resources": "foo=1"}, {"min_instances": 3, "max_instances": 1},
-        {"common_data": "text"}, {"backoff": float("inf")},
+        {"common_data": "text"}, {"backoff": float("inf")}, {"resources": {"memory": "2Gi"}},
     ],
     ids=repr,
 )  # fmt: skip

@@ -28,7 +28,7 @@ from flame.agent.zygote import NOT_SET_UP
 from flame.core.base.backoff import Backoff
 from flame.core.base.errors import FlameError
 from flame.core.model import messages as m
-from flame.core.peers.agent import AgentPeer, Signal, Spawn
+from flame.core.peers.agent import AgentPeer, Look, Signal, Spawn
 from flame.ops.config import ClusterConfig
 from flame.ops.paths import socket_dir, write_private
 from flame.shell.address import Address, parse_all
@@ -191,6 +191,8 @@ class AgentProcess:
         for action in self.peer.actions():
             if isinstance(action, Spawn):
                 self._spawn(action.order)
+            elif isinstance(action, Look):
+                self.loop.run_in_executor(None, this_node, self.config.cluster).add_done_callback(self._looked)
             elif isinstance(action, Signal):
                 self._kill(action.pid, signal.Signals(action.number))
             else:
@@ -205,6 +207,21 @@ class AgentProcess:
             self._timer = None
         if due is not None:
             self._timer = self.loop.call_later(max(0.0, due - self.clock()), self._tick)
+
+    def _looked(self, found: asyncio.Future[m.RegisterNode]) -> None:
+        """The machine may have other GPUs, or more memory, than when the agent started."""
+        if found.cancelled() or self.stopping.is_set():
+            return
+        now = found.result()
+        node = msgspec.structs.replace(
+            self.node, capacity=now.capacity, allocatable=now.allocatable, devices=now.devices,
+            labels={**self.ground.labels(), **now.labels},
+        )  # fmt: skip
+        if node != self.node:
+            log.info("node %s has changed: %s", node.name, dict(node.capacity))
+            self.node = node
+            self.peer.change(node)
+            self._go()
 
     def _tick(self) -> None:
         self._timer = None

@@ -105,6 +105,11 @@ class Client:
                 raise InvalidArgument(f"{key}={value!r}; a number from 0 on")
         if not isinstance(resources, str | Mapping | None):
             raise InvalidArgument(f"resources={resources!r}", hint='a text such as "cpu=1,mem=1g"')
+        if isinstance(resources, Mapping) and not all(isinstance(amount, int) for amount in resources.values()):
+            raise InvalidArgument(
+                f"resources={dict(resources)!r}: whole numbers, of thousandths of a cpu or gpu and bytes of memory",
+                hint='or a text such as "cpu=1,mem=1g"',
+            )
         sizes = parse_resources(resources) if isinstance(resources, str) else dict(resources or {})
         if self.tenant is not None:
             more["tenant"] = self.tenant

@@ -8,10 +8,11 @@ from flame.core.allocator.records import NodeReleased, NodeSeen
 from flame.core.allocator.state import Book, Node
 from flame.core.base import ids
 from flame.core.base.errors import PermissionDenied
-from flame.core.model.messages import Heartbeat, NodeInfo, RegisterNode, ReleaseNode
+from flame.core.model.messages import AgentTuned, Heartbeat, NodeInfo, RegisterNode, ReleaseNode
 from flame.core.model.reactor import Close, Peer
 from flame.core.model.resources import Gpu, interned, occupy
 from flame.core.model.states import NodeState
+from flame.core.objects.settings import HEARTBEAT, UPDATES
 
 READY_CODE, SILENT_CODE, LOST_CODE = 4001, 4002, 4003
 
@@ -27,7 +28,7 @@ def register(book: Book, peer: Peer, message: RegisterNode) -> None:
     if node is None:
         node = Node(message, peer, NodeState.UNKNOWN, book.now)
         book.nodes[message.name] = node
-        book.wake(book.now + book.settings.beat_timeout, "beat", message.name)
+        look_again(book, node, book.now + silence(book))
     returned = node.peer != peer
     node.info = RegisterNode(
         name=message.name,
@@ -56,11 +57,13 @@ def register(book: Book, peer: Peer, message: RegisterNode) -> None:
     was = node.state
     # The timer stopped looking while the node was away.
     if node.state == NodeState.NOT_READY or node.peer is None:
-        book.wake(book.now + book.settings.beat_timeout, "beat", message.name)
+        look_again(book, node, book.now + silence(book))
     node.peer, node.last_beat = peer, book.now
     node.step("register")
     running = {placed.id: placed for placed in message.running}
     if returned:
+        if (book.view.heartbeat_interval, book.view.resource_update_interval) != (HEARTBEAT, UPDATES):
+            tune(book)
         for placement in [p for p in node.placements.values() if p.id not in running]:
             end(book, placement, "not running on the agent any more")
         for placement in node.placements.values():
@@ -76,6 +79,26 @@ def register(book: Book, peer: Peer, message: RegisterNode) -> None:
         book.note(f"node/{message.name}", "NodeReady", READY_CODE, f"node {message.name} is ready")
     book.changed()
     book.viewed()
+
+
+def silence(book: Book) -> float:
+    """Seconds without a heartbeat after which a node is Unknown: three intervals."""
+    return book.settings.beat_timeout * book.view.heartbeat_interval / HEARTBEAT
+
+
+def look_again(book: Book, node: Node, moment: float) -> None:
+    """At its heartbeat, not before; a timer that was set for an earlier moment does nothing."""
+    node.check_at = moment
+    book.wake(moment, "beat", node.info.name)
+
+
+def tune(book: Book) -> None:
+    """Agents are to live by the settings that hold now."""
+    view = book.view
+    for node in book.nodes.values():
+        look_again(book, node, book.now + silence(book))
+    for peer in dict.fromkeys(node.peer for node in book.nodes.values()):
+        book.say(peer, AgentTuned(view.heartbeat_interval, view.resource_update_interval))
 
 
 def beat(book: Book, peer: Peer, message: Heartbeat) -> None:
@@ -101,9 +124,9 @@ def beat(book: Book, peer: Peer, message: Heartbeat) -> None:
 def check_beat(book: Book, name: str) -> None:
     """The timer of a node: silence makes it Unknown, longer silence loses it."""
     node = book.nodes.get(name)
-    if node is None or node.state == NodeState.NOT_READY or node.peer is None:
+    if node is None or node.state == NodeState.NOT_READY or node.peer is None or book.now < node.check_at:
         return
-    timeout = book.settings.beat_timeout
+    timeout = silence(book)
     silent = node.last_beat + timeout
     lost = silent + book.settings.drain_timeout
     if book.now >= lost:
@@ -115,9 +138,9 @@ def check_beat(book: Book, name: str) -> None:
             book.note(f"node/{name}", "NodeSilent", SILENT_CODE, f"node {name} was silent for {timeout:g} s")
             book.changed()
             book.viewed()
-        book.wake(lost, "beat", name)
+        look_again(book, node, lost)
     else:
-        book.wake(silent, "beat", name)
+        look_again(book, node, silent)
 
 
 def agent_lost(book: Book, peer: Peer) -> None:

@@ -250,7 +250,10 @@ class Allocator:
             _, _, what, key = heappop(book.timers)
             TIMERS[what](book, key)
         if book.settings_changed:
+            before = book.view
             policy.refresh(book)
+            if book.view != before:
+                nodes.tune(book)
             workloads.sync_all(book)
         workloads.tend_all(book)
         # While a manager knows placements that no agent has registered yet, a plan could exceed its limits.

@@ -96,6 +96,8 @@ class Node:
     used: Mapping[str, int] = field(default_factory=dict)
     shown_beat: float = 0.0
     """The heartbeat that is shown: not every one is."""
+    check_at: float = 0.0
+    """When its heartbeat is looked at next."""
     lost_at: float = 0.0
     """When the connection of its agent broke, while `peer` is None."""
     overdraft: Mapping[str, int] = field(default_factory=dict)

@@ -998,6 +998,13 @@ class StartPlacement(Message):
     limits: Mapping[str, int] = {}
 
 
+class AgentTuned(Message):
+    """To an agent: how often to say that it lives, and to look what its machine has. Seconds."""
+
+    beat: float
+    look: float
+
+
 class StopPlacement(Message):
     """SIGTERM to the process group now, SIGKILL after `grace` seconds (0: at once)."""
 

@@ -24,6 +24,8 @@ Parse: TypeAlias = Callable[[str], tuple[Any, Mapping[str, int]]]
 VALUES_RANK, CONFIG_RANK, OVERRIDE_RANK = 1, 2, 3
 """Who wins over whom: the higher."""
 DEFAULT = "default"
+HEARTBEAT, UPDATES = 5.0, 60.0
+"""Seconds, where nothing else is configured."""
 
 
 class Setting(NamedTuple):
@@ -206,8 +208,8 @@ class ClusterSettings:
     default_limits: Mapping[str, int] = field(default_factory=dict)
     default_requests: Mapping[str, int] = field(default_factory=dict)
     agent_max_workloads: int = 0
-    heartbeat_interval: float = 30.0
-    resource_update_interval: float = 60.0
+    heartbeat_interval: float = HEARTBEAT
+    resource_update_interval: float = UPDATES
     gpu_sharing: bool = True
     gpu_max_sharers: int = 4
     gpu_memory_fraction: float = 0.25

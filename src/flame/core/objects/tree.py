@@ -84,7 +84,7 @@ RATE_LIMIT = _object(
     },
 )
 _METRICS_ON, _TRACING_ON = Boolean("Metrics of the core?", default=True), Boolean("Traces?", default=True)
-_HEARTBEAT = Duration("How often an agent says that it lives.", default="30s", zero=False)
+_HEARTBEAT = Duration("How often an agent says that it lives.", default="5s", zero=False)
 _UPDATES = Duration("How often an agent looks at its resources.", default="1m", zero=False)
 _PER_AGENT = Integer("Replicas on one agent at once; none: no limit.", minimum=1)
 _SWAGGER = Boolean("Serve /docs and /openapi.json?", default=True)

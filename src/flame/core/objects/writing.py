@@ -236,7 +236,7 @@ class Writer:
         """A status is looked at alone, and settings only bind what changes: they may be others now than when the object was made."""
         part = kind.schema.child("status") if status else None
         problems = (
-            list(part.problems(body.get("status") or {}, "status")) if part is not None else check.validate(kind, body)
+            list(part.problems(body.get("status", {}), "status")) if part is not None else check.validate(kind, body)
         )
         changed = old is None or _essence(old.body) != _essence(body)
         if not problems and changed and self.admit is not None:

@@ -23,8 +23,8 @@ from flame.core.model.reactor import Effect
 from flame.core.peers.replica import FINAL
 from flame.core.peers.replicas import Replicas, ended
 
-BEAT = 5.0
-"""Seconds between heartbeats."""
+BEAT, LOOK = 5.0, 60.0
+"""Seconds between heartbeats, and between looks at what the machine has, until the allocator says otherwise."""
 QUICK = 2.0
 """A process that ends badly within this many seconds has failed to start."""
 CANNOT_START = 127
@@ -37,6 +37,10 @@ class Spawn(Effect, frozen=True, gc=False):
     """Start an executor process for this order; then say `spawned`, or `failed`."""
 
     order: m.StartPlacement
+
+
+class Look(Effect, frozen=True, gc=False):
+    """See what the machine has now; then say `changed` if that is something else."""
 
 
 class Signal(Effect, frozen=True, gc=False):
@@ -93,7 +97,8 @@ class AgentPeer:
         self._failures: dict[str, int] = {}
         self._reports: dict[str, m.PlacementExited] = {}
         self._finals: dict[str, m.ReplicaChanged] = {}
-        self._beat_at = 0.0
+        self.beat, self.look = BEAT, LOOK
+        self._beat_at = self._look_at = 0.0
         self._out: list[Message] = []
         self._actions: list[Effect] = []
 
@@ -105,7 +110,8 @@ class AgentPeer:
     def joined(self, now: float) -> None:
         """The allocator is there (again): say which nodes there are, what they run, and what has ended."""
         self.connected = True
-        self._beat_at = now + BEAT
+        self.beat, self.look = BEAT, LOOK
+        self._beat_at, self._look_at = now + self.beat, now + self.look
         for node in self.nodes.values():
             self._out.append(self._register(node))
         self._out += [replica.status() for replica in self.replicas.live.values()]
@@ -133,6 +139,9 @@ class AgentPeer:
                 self._gather()
         elif isinstance(message, m.StopPlacement):
             self._stop(message, now)
+        elif isinstance(message, m.AgentTuned):
+            self.beat, self.look = message.beat, message.look
+            self._beat_at, self._look_at = min(self._beat_at, now + self.beat), now + self.look
 
     def _start(self, order: m.StartPlacement, now: float) -> None:
         if order.id in self.processes or order.id in self._reports:
@@ -205,8 +214,11 @@ class AgentPeer:
 
     def tick(self, now: float) -> None:
         if self.connected and now >= self._beat_at:
-            self._beat_at = now + BEAT
+            self._beat_at = now + self.beat
             self._out += [m.Heartbeat(name, now) for name in self.nodes]
+        if self.connected and now >= self._look_at:
+            self._look_at = now + self.look
+            self._actions.append(Look())
         for process in list(self.processes.values()):
             self._spawn_if_due(process, now)
             self._kill_if_due(process, now)
@@ -214,7 +226,7 @@ class AgentPeer:
 
     def deadline(self) -> float | None:
         """When `tick` is due."""
-        due = [self._beat_at] if self.connected else []
+        due = [self._beat_at, self._look_at] if self.connected else []
         for process in self.processes.values():
             if not process.asked:
                 due.append(process.start_at)
