@@ -65,7 +65,9 @@ class Machines:
         ).stdout
         line = next(text for text in said.splitlines() if text.strip().startswith("flame agent join")).split()
         config = host.home / "flame-cluster.yaml"
-        host.run(*line, "--name", name, "--cpus", cpus, "--data-dir", host.home / "node", "--config", config, "--detach")
+        host.run(
+            *line, "--name", name, "--cpus", cpus, "--data-dir", host.home / "node", "--config", config, "--detach"
+        )
         self.nodes[name] = host
         with self.client() as client:
             eventually(

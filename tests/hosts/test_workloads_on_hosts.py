@@ -17,6 +17,7 @@ from hosts.net import BIN, Network
 
 import flame
 from flame.agent.sandbox import refusal
+from flame.core.model.states import NodeState
 from flame.ops.paths import RunFile
 from flame.testing.cluster import eventually
 
@@ -152,8 +153,8 @@ class Stays:
         return self.pod(name, rank)["spec"]["nodeName"]
 
 
-def phases(client: flame.Client) -> dict[str, str]:
-    return {one["metadata"]["name"]: one["status"]["phase"] for one in client.objects.list("flameagents").items}
+def states(client: flame.Client) -> dict[str, str]:
+    return {node.name: NodeState(node.state).name for node in client.list_nodes()}
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +220,9 @@ def test_a_replica_anywhere_is_a_client(three, client, runtime):
     rules = spread(selector={"app": "inside"}, whole=False)
     labels = {"flame.runtime": runtime}
     env = {"PYTHONPATH": SOURCE}
-    client.objects.apply(a_workload("inside", "Hybrid", CLIENT, replicas=3, env=env, labels=labels, restartPolicy="Never", **rules))
+    client.objects.apply(
+        a_workload("inside", "Hybrid", CLIENT, replicas=3, env=env, labels=labels, restartPolicy="Never", **rules)
+    )
     said = lines(client, "inside", 3)
     tls = f"tls://{three.main.address}:{PORT}"
     for node in ("b", "c"):
@@ -290,7 +293,7 @@ def test_a_host_that_was_cut_off_finds_its_replicas_replaced(three, client, stay
     count.start()
     b.cut()
     c.cut()
-    eventually(lambda: phases(client) == {"main": "Ready", "b": "Lost", "c": "Lost"}, 20, "nobody noticed")
+    eventually(lambda: states(client) == {"main": "READY", "b": "NOT_READY", "c": "UNKNOWN"}, 20, "nobody noticed")
     eventually(lambda: stays.pod("moved")["status"]["ready"] == "1/1" and stays.where("moved") == "main")
     # It cannot know: its replicas go on. The other rank of the gang is of no use alone, and there is no room for a new one.
     eventually(lambda: sorted(node for node, _ in stays.alive("moved")) == ["b", "main"])
@@ -298,7 +301,7 @@ def test_a_host_that_was_cut_off_finds_its_replicas_replaced(three, client, stay
     assert stays.status("gang")["phase"] == "Pending"
     b.heal()
     c.heal()
-    eventually(lambda: set(phases(client).values()) == {"Ready"}, 30, "they did not come back")
+    eventually(lambda: set(states(client).values()) == {"READY"}, 30, "they did not come back")
     eventually(lambda: stays.settled("moved") and stays.settled("gang", 2) and stays.settled("kept"), 20)
     most = count.stop("kept")
     assert stays.alive("kept") == stays.started("kept") == first["kept"]
@@ -319,7 +322,7 @@ def test_replicas_elsewhere_outlive_the_control_plane_and_end_with_their_agent(t
     allocator = three.run.pids["allocator"]
     os.kill(allocator, signal.SIGKILL)
     eventually(lambda: three.run.pids.get("allocator") not in (None, allocator))
-    eventually(lambda: stays.settled("held") and set(phases(client).values()) == {"Ready"})
+    eventually(lambda: stays.settled("held") and set(states(client).values()) == {"READY"})
     assert stays.started("held") == begun and stays.pod("held")["metadata"]["uid"] == uid  # taken up, not started again
     run = RunFile.read(three.nodes["c"].home / "node" / "run.json")
     assert run is not None

@@ -97,7 +97,7 @@ def drain(
                 if not timeout:
                     break
                 raise Unavailable(
-                    f"{left} still run on node {name} after {timeout:g} s",
+                    f"still on node {name} after {timeout:g} s: {left}",
                     hint="executors leave when their task ends, replicas after their grace; --timeout waits longer",
                 )
             time.sleep(LOOK)
@@ -107,5 +107,5 @@ def drain(
 def _left(client: Client, name: str) -> str:
     """What runs on a node, in words; empty when nothing does."""
     executors = sum(1 for one in client.list_executors() if one.node == name)
-    found = {"executors": executors, "replicas": _replicas(client).get(name, 0)}
-    return " and ".join(f"{count} {what}" for what, count in found.items() if count)
+    found = {"executor": executors, "replica": _replicas(client).get(name, 0)}
+    return " and ".join(f"{count} {what}{'s' * (count > 1)}" for what, count in found.items() if count)

@@ -32,8 +32,8 @@ class Refused(FlameError):
 
 @dataclass
 class Box:
-    """One run of a container on this node. `id` names it to the zygote; `directory` is its own; `environment` is complete; `endpoint` is where
-    it reaches the cluster, as the engine knows it."""
+    """One run of a container on this node. `id` names it to the zygote; `directory` is its own; `environment` is complete;
+    `endpoint` is where it reaches the cluster, as the engine knows it."""
 
     id: str
     order: m.StartReplica
