@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from agent.scripted import an_order
 
+from flame.agent.joining import for_clients
 from flame.agent.replicas import environment, logs, view, volumes
 from flame.agent.replicas.ports import Ports
 from flame.agent.replicas.probes import run as probe
 from flame.agent.replicas.volumes import Mount
 from flame.core.base.errors import InvalidArgument, PortTaken
 from flame.core.model import messages as m
+from flame.shell.address import parse_all
 from flame.testing.world import a_node
 
 
@@ -44,6 +46,21 @@ def test_containers_that_name_gpus_share_them_out():
     alone = an_order(devices=devices)
     node = a_node(devices=tuple(m.Device(f"g{n}", "x", 0) for n in (2, 0, 1)))
     assert environment.share(alone, alone.spec.containers[0], node) == ["g2", "g0", "g1"]
+
+
+@pytest.mark.parametrize(
+    ("managers", "joined", "said"),
+    [
+        ("unix:///run/plane.sock", "", "unix:///run/plane.sock"),
+        ("unix:///run/plane.sock,tls://h:8081", "", "unix:///run/plane.sock,tls://h:8080"),
+        ("unix:///run/plane.sock,tls://h:8081", "tls://h:8080,tls://i:8080", "tls://h:8080,tls://i:8080"),
+        ("", "tls://h:8080", "tls://h:8080"),
+        ("", "", ""),
+    ],
+)
+def test_replicas_use_the_door_of_clients(managers, joined, said):
+    """Executors' doors are the node's: a socket of the cluster's own machine, or TLS with the agent's certificate."""
+    assert for_clients(managers, parse_all(joined) if joined else ()) == said
 
 
 def test_ports_are_given_once_and_again_when_given_back():

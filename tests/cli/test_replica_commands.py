@@ -238,3 +238,22 @@ def test_a_shell_in_a_replica(box):
         ["flame", "debug", "shell", "box-0"], box.environment, (prompt, b"echo $POD_NAME-$((20+3)); exit 6\n")
     )
     assert "box-0-23" in screen and code == 6
+
+
+def test_a_drain_waits_for_replicas(flame):
+    name = flame("node", "list", "-o", "name").out.split()[0]
+    script = "trap 'sleep 0.5; exit 0' TERM; echo here; while true; do sleep 0.1; done"
+    body = json.loads(job("slow", script))
+    body["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 5
+    assert flame("apply", "-f", "-", stdin=json.dumps(body)).code == 0
+    eventually(lambda: "here" in flame("logs", "slow").out)
+    listed = json.loads(flame("node", "list", "-o", "json").out)
+    assert listed[0]["replicas"] == 1
+    try:
+        late = flame("node", "drain", name, "--timeout", "0.1")
+        assert late.code != 0 and f"still on node {name} after 0.1 s: 1 replica" in late.err
+        assert flame("node", "drain", name).out == f"Node {name} is cordoned and empty.\n"
+        assert json.loads(flame("node", "list", "-o", "json").out)[0]["replicas"] == 0
+        assert flame("delete", "workload", "slow").code == 0
+    finally:
+        flame("node", "uncordon", name)

@@ -52,14 +52,22 @@ class Machines:
         token = (self.main.home / "data" / "token").read_text().strip()
         return flame.connect(self.endpoint, token=token, ca_file=self.main.home / "data" / "certs" / "ca.pem", **more)
 
-    def join(self, name: str, *, relay: bool = False, cpus: int = 2) -> Host:
-        """A new host that becomes a node by the line that `flame token create` prints."""
+    def flame(self, *words: object, code: int | None = 0) -> str:
+        """A command on the main host, as its operator; what it printed."""
+        return self.main.run("flame", *words, code=code).stdout
+
+    def join(self, name: str, *, relay: bool = False, cpus: int = 2, settings: str = "") -> Host:
+        """A new host that becomes a node by the line that `flame token create` prints. settings: of its flame-cluster.yaml."""
         host = self.net.host(name, relay=relay)
+        (host.home / "flame-cluster.yaml").write_text(settings or "cluster: {}\n")
         said = self.main.run(
             "flame", "token", "create", name, "--role", "join", "--data-dir", self.main.home / "data"
         ).stdout
         line = next(text for text in said.splitlines() if text.strip().startswith("flame agent join")).split()
-        host.run(*line, "--name", name, "--cpus", cpus, "--data-dir", host.home / "node", "--detach")
+        config = host.home / "flame-cluster.yaml"
+        host.run(
+            *line, "--name", name, "--cpus", cpus, "--data-dir", host.home / "node", "--config", config, "--detach"
+        )
         self.nodes[name] = host
         with self.client() as client:
             eventually(

@@ -7,6 +7,7 @@ by its fingerprint, which the one who made the token hands over with it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from flame.core.base.errors import FlameError, InvalidArgument, ProtocolError, Unavailable
@@ -15,7 +16,7 @@ from flame.core.peers.client import ClientPeer
 from flame.ops.paths import write_private
 from flame.sdk.link import Link
 from flame.sdk.target import Target
-from flame.shell.address import Address
+from flame.shell.address import Address, parse_all
 from flame.shell.listener import AGENTS, MACHINES
 
 CA, IDENTITY = "ca.pem", "agent.pem"
@@ -101,3 +102,12 @@ def expired(certs: Path) -> bool:
 def allocators(endpoints: Sequence[Address]) -> tuple[Address, ...]:
     """Where agents reach the allocator, of each endpoint for clients."""
     return tuple(Address(host=a.host, port=a.port + AGENTS, tls=True) for a in endpoints)
+
+
+def for_clients(managers: str, endpoints: Sequence[Address]) -> str:
+    """Where a client on this node reaches the cluster: where the node itself joined it; on the cluster's own machine its sockets, then
+    the TLS port of clients. managers: where executors do, which by TLS is another port that wants the agent's certificate."""
+    if endpoints or not managers:
+        return ",".join(map(str, endpoints))
+    found = (replace(one, port=one.port - MACHINES) if one.tls else one for one in parse_all(managers))
+    return ",".join(map(str, found))

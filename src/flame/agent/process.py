@@ -20,7 +20,7 @@ import msgspec
 from flame.agent import sandbox
 from flame.agent.confinement import Ground, environment_of
 from flame.agent.joining import CA, IDENTITY
-from flame.agent.node import address_towards, this_node
+from flame.agent.node import LOOPBACK, address_towards, this_node
 from flame.agent.orders import Order, Report
 from flame.agent.page import current
 from flame.agent.replicas.host import ReplicaHost
@@ -49,8 +49,6 @@ KEPT_LOGS = 200
 
 ZYGOTE_GRACE = 0.25
 """Seconds the zygote may take to clear up behind itself."""
-REJOIN_GRACE = 30.0
-"""Seconds that a node's executors are kept when its connection breaks: as long as they look for their manager."""
 RENEW_CHECK = 3600.0
 
 
@@ -61,6 +59,8 @@ class AgentConfig:
     ground: Ground
     endpoints: tuple[Address, ...] = ()
     """Of a node on another machine: where clients reach the cluster. Its certificate is in `DIR/certs`."""
+    address: str = LOOPBACK
+    """Where other machines reach this one; of a node on another machine it is found out."""
     python: str = ""
     leave_grace: float = 2.0
     """How long executors may take to leave when the agent stops."""
@@ -73,17 +73,19 @@ class AgentProcess:
         self.config, self.zygote = config, zygote
         self.ground = config.ground
         node = this_node(config.cluster)
-        self.node = msgspec.structs.replace(node, labels={**self.ground.labels(), **node.labels})
+        labels = {**self.ground.labels(), **node.labels}
+        self.node = msgspec.structs.replace(node, labels=labels, address=config.address)
         self.relays = self._make_relays()
         if config.endpoints:
             here = address_towards(config.endpoints[0].host)
-            self.node = msgspec.structs.replace(self.node, grace=REJOIN_GRACE, address=here)
+            self.node = msgspec.structs.replace(self.node, grace=config.cluster.rejoin_grace, address=here)
         self.peer = AgentPeer([self.node], restarts=Backoff(*config.cluster.restart_backoff))
         self.loop = asyncio.get_running_loop()
         self.clock = Clock()
         self.replicas = ReplicaHost(
-            config.cluster, self.ground, self.node, self.peer, self._order_replica, self._go, self.clock
-        )
+            config.cluster, self.ground, self.node, self.peer, self._order_replica, self._go, self.clock,
+            config.endpoints,
+        )  # fmt: skip
         self.work = config.cluster.data_dir / "work" / "executors"
         self.logs = config.cluster.data_dir / "logs" / "executors"
         self.dialler = Dialler(

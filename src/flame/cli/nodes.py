@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from flame.cli.options import DataDir, Endpoint, Voice
 from flame.cli.output import Column, say_list, write
 from flame.core.base.errors import Unavailable
 from flame.core.base.quantity import format_size
+
+if TYPE_CHECKING:
+    from flame.sdk.client import Client
 
 app = typer.Typer(help="Machines: list, cordon, drain.", no_args_is_help=True)
 STATES = ("Unknown", "Ready", "NotReady")
@@ -23,7 +26,7 @@ ISOLATION = "flame.isolation/"
 def list_nodes(data_dir: DataDir = None, endpoint: Endpoint = None, voice: Voice = "table") -> None:
     """Nodes with what they have and how they are."""
     with running.client(data_dir, endpoint) as client:
-        nodes, executors = client.list_nodes(), client.list_executors()
+        nodes, executors, replicas = client.list_nodes(), client.list_executors(), _replicas(client)
     records = [
         {
             "name": node.name,
@@ -32,6 +35,7 @@ def list_nodes(data_dir: DataDir = None, endpoint: Endpoint = None, voice: Voice
             "memory": node.allocatable.get("memory", 0),
             "gpu": node.allocatable.get("gpu", 0) / 1000,
             "executors": sum(1 for one in executors if one.node == node.name),
+            "replicas": replicas.get(node.name, 0),
             "labels": dict(sorted(node.labels.items())),
         }
         for node in nodes
@@ -43,9 +47,16 @@ def list_nodes(data_dir: DataDir = None, endpoint: Endpoint = None, voice: Voice
         Column("Memory", lambda r: format_size(r["memory"])),
         Column("GPU", lambda r: f"{r['gpu']:g}"),
         Column("Executors", lambda r: str(r["executors"])),
+        Column("Replicas", lambda r: str(r["replicas"])),
         Column("Isolation", lambda r: _isolation(r["labels"]), wide=True),
     )
     say_list(records, columns, voice, name="name")
+
+
+def _replicas(client: Client) -> dict[str, int]:
+    """Of workloads, by node, those that are about to end included."""
+    agents = client.objects.list("flameagent").items
+    return {body["metadata"]["name"]: int(body["status"].get("workloads") or 0) for body in agents}
 
 
 def _isolation(labels: dict[str, str]) -> str:
@@ -77,17 +88,24 @@ def drain(
     data_dir: DataDir = None,
     endpoint: Endpoint = None,
 ) -> None:
-    """Cordon a node and let every executor leave at its next task boundary; returns when it is empty."""
+    """Cordon a node, let every executor leave at its next task boundary and end replicas; returns when it is empty."""
     with running.client(data_dir, endpoint) as client:
         client.cordon(name, drain=True)
         deadline = time.monotonic() + timeout
-        while left := [one for one in client.list_executors() if one.node == name]:
+        while left := _left(client, name):
             if time.monotonic() > deadline:
                 if not timeout:
                     break
                 raise Unavailable(
-                    f"{len(left)} executors still run on node {name} after {timeout:g} s",
-                    hint="they leave when their task ends; --timeout waits longer",
+                    f"still on node {name} after {timeout:g} s: {left}",
+                    hint="executors leave when their task ends, replicas after their grace; --timeout waits longer",
                 )
             time.sleep(LOOK)
     write(f"Node {name} is cordoned and {'empties' if left else 'empty'}.")
+
+
+def _left(client: Client, name: str) -> str:
+    """What runs on a node, in words; empty when nothing does."""
+    executors = sum(1 for one in client.list_executors() if one.node == name)
+    found = {"executor": executors, "replica": _replicas(client).get(name, 0)}
+    return " and ".join(f"{count} {what}{'s' * (count > 1)}" for what, count in found.items() if count)

@@ -101,12 +101,12 @@ def gateway(config: ClusterConfig, **more: Any) -> Process:
     return GatewayProcess(GatewayConfig(data_dir=config.data_dir, **more))
 
 
-def agent(config: ClusterConfig, zygote: Any, allocators: Any, endpoints: Any, ground: Any) -> Process:
+def agent(config: ClusterConfig, zygote: Any, allocators: Any, endpoints: Any, ground: Any, **more: Any) -> Process:
     from flame.agent.process import AgentConfig, AgentProcess
 
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     # It runs other people's code and has no business with the store.
     ours = replace(config, storage=None)
     grace = 0.5 if config.private else 2.0
-    made = AgentConfig(ours, allocators, ground, endpoints, python, leave_grace=grace)
+    made = AgentConfig(ours, allocators, ground, endpoints, python=python, leave_grace=grace, **more)
     return AgentProcess(made, zygote)

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from flame.agent.node import LOOPBACK, address_towards
 from flame.core.base.errors import BY_CODE, FlameError, InvalidArgument, PortTaken
 from flame.ops.config import ClusterConfig
 from flame.ops.paths import write_private
@@ -58,6 +59,17 @@ def public(config: ClusterConfig, address: Address) -> Public:
     hosts = [name, address.host] if address.host not in ANY else [name, *own_addresses()]
     ensure_certificates(certs, hosts, config.node)
     return Public(address.host, name, address.port or _free_ports(address.host, PORTS * config.managers), certs)
+
+
+def reached(public: Public | None) -> str:
+    """The address of this machine for replicas on others; loopback when there can be no others."""
+    if public is None:
+        return LOOPBACK
+    everywhere = public.host in ANY
+    found = address_towards(public.name if everywhere else public.host)
+    if everywhere and found == LOOPBACK:  # its name is known here only
+        return next((one for one in own_addresses() if not Address(host=one).loopback), LOOPBACK)
+    return found
 
 
 def _free_ports(host: str, count: int) -> int:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from flame.agent import confinement, sandbox, zygote
 from flame.cluster import children
 from flame.cluster.gateways import door
-from flame.cluster.listening import ensure_certificates, listening, loopback, public
+from flame.cluster.listening import ensure_certificates, listening, loopback, public, reached
 from flame.core.base.errors import BY_CODE, DataDirLocked, Fenced, FlameError, InvalidArgument
 from flame.core.model.access import PREFIX
 from flame.ops.config import ClusterConfig
@@ -72,6 +72,7 @@ class Supervisor:
         self.children: dict[str, Child] = {}
         self.stopping = False
         self.failure = ""
+        self.public: Public | None = None
         self.compat: str | None = None
         self.gateway: str | None = None
         self.epoch = 0
@@ -174,7 +175,6 @@ class Supervisor:
     def _listen(self, gate: Gate) -> list[tuple[socket.socket, Gate]]:
         """Beyond the unix sockets: plain TCP on loopback, TLS everywhere (which the processes serve themselves)."""
         config = self.config
-        self.public: Public | None = None
         if config.compat and loopback(config.compat, "--compat-listener").tls:
             ensure_certificates(config.data_dir / "certs", [], config.node)
         if not config.listen:
@@ -263,7 +263,9 @@ class Supervisor:
         with held_back(signal.SIGTERM):  # the zygote clears up behind it, from here on
             ground = confinement.prepare(self.config)
             _, sock = zygote.spawn(min(8, max(1, int(slots))), ground)
-        self._live("agent", lambda: children.agent(self.config, sock, allocators, endpoints, ground))
+        self._live("agent", lambda: children.agent(
+            self.config, sock, allocators, endpoints, ground, address=reached(self.public),
+        ))  # fmt: skip
 
     def _asked_to_stop(self, *_: object) -> None:
         self.stopping = True

@@ -81,6 +81,9 @@ class ClusterConfig:
     """Replicas at once; 0: no limit."""
     restart_backoff: tuple[float, float] = (1.0, 60.0)
     """Seconds before a container that ended is started again: at first, and at most; they double in between."""
+    rejoin_grace: float = 30.0
+    """Seconds that what runs on this node is kept when its connection from another machine breaks; executors look for their manager as
+    long. After that replicas start elsewhere."""
     host_paths: tuple[str, ...] = ()
     """Directories of this machine below which workloads may mount paths."""
 
@@ -146,12 +149,15 @@ _KEYS: dict[str, tuple[str, Any]] = {
     "simulate_gpus": ("simulate_gpus", nodes.check_simulated),
     "max_workloads": ("max_workloads", int),
     "restart_backoff": ("restart_backoff", nodes.backoff),
+    "rejoin_grace": ("rejoin_grace", parse_duration),
     "host_paths": ("host_paths", _texts),
     "delay_release": ("delay_release", lambda v: float(v) if isinstance(v, int | float) else parse_duration(str(v))),
 }
 
 
-NODE_KEYS = ("images", "labels", "taints", "simulate_gpus", "max_workloads", "restart_backoff", "host_paths")
+NODE_KEYS = (
+    "images", "labels", "taints", "simulate_gpus", "max_workloads", "restart_backoff", "rejoin_grace", "host_paths",
+)  # fmt: skip
 """Keys about the node, which may also stand beside `cluster:`."""
 
 

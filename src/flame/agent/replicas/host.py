@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from flame.core.peers.replica import (
     SpawnContainer,
 )
 from flame.ops.config import ClusterConfig
+from flame.shell.address import Address
 
 log = logging.getLogger("flame.replicas")
 
@@ -48,7 +49,8 @@ KEPT_LOGS = 200
 
 
 class ReplicaHost:
-    """`send`: an order to the zygote, raises OSError; `go`: carry on with what the peer wants; `clock`: the peer's."""
+    """`send`: an order to the zygote, raises OSError; `go`: carry on with what the peer wants; `clock`: the peer's; `endpoints`: of
+    the cluster, from another machine."""
 
     def __init__(
         self,
@@ -59,9 +61,10 @@ class ReplicaHost:
         send: Callable[[Order], None],
         go: Callable[[], None],
         clock: Callable[[], float],
+        endpoints: Sequence[Address] = (),
     ) -> None:
         self.peer, self._send, self._go, self._clock = peer, send, go, clock
-        self.places = Places(config, ground, node)
+        self.places = Places(config, ground, node, endpoints)
         self.live: dict[str, Place] = {}
         self.execs = Execs(self._launch)
         self.calls = Calls(self.live, self.execs, self._beside)

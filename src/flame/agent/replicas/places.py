@@ -10,14 +10,14 @@ DIR/work/replicas/<id>/volumes/<name>
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from flame.agent.confinement import Ground
-from flame.agent.joining import CA
+from flame.agent.joining import CA, for_clients
 from flame.agent.replicas import environment, volumes
 from flame.agent.replicas.logs import ContainerLog
 from flame.agent.replicas.ports import Ports
@@ -29,6 +29,7 @@ from flame.ops.config import ClusterConfig
 from flame.ops.nodes import Image, image
 from flame.ops.paths import write_private
 from flame.platform.cgroups import Limits
+from flame.shell.address import Address
 
 SMALLEST = 8 << 20
 """Bytes below which no container is limited: not even a shell would start."""
@@ -57,10 +58,12 @@ class Place:
 
 
 class Places:
-    """Makes them, of what this node's settings say."""
+    """Makes them, of what this node's settings say. endpoints: where it joined the cluster, when that is on another machine."""
 
-    def __init__(self, config: ClusterConfig, ground: Ground, node: m.RegisterNode) -> None:
-        self.config, self.ground, self.node = config, ground, node
+    def __init__(
+        self, config: ClusterConfig, ground: Ground, node: m.RegisterNode, endpoints: Sequence[Address] = ()
+    ) -> None:
+        self.config, self.ground, self.node, self.endpoints = config, ground, node, endpoints
         self.work = config.data_dir / "work" / "replicas"
         self.logs = config.data_dir / "logs" / "replicas"
         self.ports = Ports()
@@ -102,7 +105,7 @@ class Places:
         known = self._image(spec)
         box = Box(
             f"{order.id}/{name}/{run}", order, spec, directory, {}, volumes.mounts(spec, order, place.volumes), place.logs[name],
-            devices, known,
+            devices, for_clients(order.endpoint, self.endpoints), known,
         )  # fmt: skip
         box.environment = self._environment(place, box, known)
         box.limits, box.rlimits = self._limits(order, spec, bool(devices))
@@ -122,18 +125,18 @@ class Places:
         found |= environment.of_replica(order, self.node)
         found |= environment.of_devices(order, box.devices, self.node)
         found |= environment.of_ports(place.ports, ports)
-        found |= self._engine(order, box.directory)
+        found |= self._engine(box)
         return environment.complete(found, box.spec.env)
 
-    def _engine(self, order: m.StartReplica, directory: Path) -> Mapping[str, str]:
+    def _engine(self, box: Box) -> Mapping[str, str]:
         """How the SDK in a replica finds the cluster."""
         found = {}
-        if order.endpoint:
-            found["FLAME_ENDPOINT"] = order.endpoint
-        if order.token:
-            found["FLAME_TOKEN_FILE"] = str(directory / "token")
+        if box.endpoint:
+            found["FLAME_ENDPOINT"] = box.endpoint
+        if box.order.token:
+            found["FLAME_TOKEN_FILE"] = str(box.directory / "token")
         authority = self.config.data_dir / "certs" / CA
-        if order.endpoint.startswith("tls") and authority.exists():
+        if "tls://" in box.endpoint and authority.exists():
             found["FLAME_CA_FILE"] = str(authority)
         return found
 

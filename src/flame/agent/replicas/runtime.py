@@ -32,7 +32,8 @@ class Refused(FlameError):
 
 @dataclass
 class Box:
-    """One run of a container on this node. `id` names it to the zygote; `directory` is its own; `environment` is complete."""
+    """One run of a container on this node. `id` names it to the zygote; `directory` is its own; `environment` is complete;
+    `endpoint` is where it reaches the cluster, as the engine knows it."""
 
     id: str
     order: m.StartReplica
@@ -42,6 +43,7 @@ class Box:
     mounts: list[Mount]
     log: ContainerLog
     devices: list[str]
+    endpoint: str = ""
     image: Image | None = None
     limits: Limits = field(default_factory=Limits)
     rlimits: dict[str, int] = field(default_factory=dict)
@@ -81,13 +83,14 @@ def words(box: Box) -> tuple[list[str], list[str]]:
 
 
 def sockets(box: Box) -> list[str]:
-    """Of the engine, for a container that does not see its directory. Those for sandboxes, where nobody is trusted for being the same user:
-    `FLAME_ENDPOINT` names them from now on."""
+    """Of the engine, for a container that does not see its directory, and who signed for it. Those for sandboxes, where nobody is trusted
+    for being the same user: `FLAME_ENDPOINT` names them from now on."""
     text = box.environment.get("FLAME_ENDPOINT", "")
-    if text != box.order.endpoint or not text:
+    if text != box.endpoint or not text:
         return []
     box.environment["FLAME_ENDPOINT"] = inner = sandbox.inner(text)
-    return [address.path for address in parse_all(inner) if address.path]
+    found = [address.path for address in parse_all(inner) if address.path]
+    return [*found, *filter(None, [box.environment.get("FLAME_CA_FILE")])]
 
 
 def check_image(image: str) -> None:
