@@ -341,6 +341,23 @@ def test_a_restarted_allocator_takes_up_what_runs():
     )
 
 
+@pytest.mark.ledger("B-053")
+def test_where_the_ranks_meet_outlives_the_allocator():
+    desk = Desk()
+    desk.apply(a_workload(replicas=2, type="Inference"))
+    first, second = desk.orders()
+    desk.world.wait(2)
+    desk.world.restart()
+    desk.world.allocator.begin(desk.world.now)
+    desk.manager = desk.world.manager()
+    running = m.Placed(first.id, first.owner, first.resources, owner=first.owner, rank=0, attempt=1, pid=1,
+                       replica=m.ReplicaChanged(first.id, "Running", ready=True))  # fmt: skip
+    desk.agent = desk.world.agent(a_node(cpus=8, running=[running], address="10.0.0.9"))
+    desk.world.wait(5)
+    (again,) = desk.orders()
+    assert (again.spec.rank, again.spec.rendezvous) == (1, first.spec.rendezvous) == (1, second.spec.rendezvous)
+
+
 def test_a_restarted_allocator_starts_again_what_nobody_runs():
     desk = Desk()
     desk.apply(a_workload(replicas=2))

@@ -150,6 +150,7 @@ def restore(job: Job, status: Mapping[str, Any]) -> None:
     job.failed = int(status.get("failed") or 0)
     job.losses = int(status.get("losses") or 0)
     job.done = {int(rank) for rank in status.get("completedRanks") or ()}
+    job.rendezvous = str(status.get("rendezvous") or "")
     job.started = float(status.get("startedAt") or 0.0)
     job.finished = float(status.get("finishedAt") or 0.0)
     job.reason, job.message = str(status.get("reason") or ""), str(status.get("message") or "")

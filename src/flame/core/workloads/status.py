@@ -44,6 +44,8 @@ def status_of(
     }
     if job.done:
         status["completedRanks"] = sorted(job.done)
+    if job.rendezvous:
+        status["rendezvous"] = job.rendezvous
     if job.started:
         status |= {"startTime": stamp(job.started), "startedAt": job.started}
     if job.finished:
