@@ -43,6 +43,20 @@ def test_voices_of_get(running):
     assert rows(running("get", "pods,nodes").out)[-1][0].startswith("node/")
 
 
+@pytest.mark.ledger("B-091")
+def test_classes_are_described(flame):
+    body = """
+apiVersion: scheduling.k8s.io/v1
+kind: PriorityClass
+metadata: {name: urgent}
+value: 1000
+description: For what a person waits for.
+"""
+    flame("apply", "-f", "-", stdin=body)
+    table = flame("get", "priorityclasses").out
+    assert rows(table)[0][:2] == ["Name", "Value"] and "For what a person waits for." in table
+
+
 def test_selectors_sorting_and_names(running):
     label = "flame.xflops.cn/rank=1"
     assert running("get", "pods", "-l", label, "-o", "name").out == "pod/train-1\n"

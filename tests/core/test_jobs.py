@@ -371,6 +371,17 @@ def test_a_restarted_allocator_starts_again_what_nobody_runs():
     assert len(desk.orders()) == 2
 
 
+@pytest.mark.ledger("B-145")
+def test_pools_take_what_names_them():
+    nodes = [a_node(f"n-{pool}", cpus=8, labels={"pool": pool}) for pool in ("training", "inference")]
+    desk = Desk(*nodes)
+    for name, kind in (("train", "Training"), ("serve", "Inference")):
+        desk.apply(a_workload(name, 4, type=kind, scheduling={"nodeSelector": {"pool": kind.lower()}}))
+    where = {(order.spec.workload, order.node) for order in desk.orders()}
+    assert where == {("train", "n-training"), ("serve", "n-inference")}
+    assert len(desk.running) == 8
+
+
 @pytest.mark.ledger("A-40")
 def test_a_gang_and_a_session_share_a_node():
     desk = Desk(a_node(cpus=8))

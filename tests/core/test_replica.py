@@ -104,6 +104,7 @@ def test_what_an_end_means(restart, code, phase, reason):
     assert run.spawns() == (["a"] if phase == "Running" else [])
 
 
+@pytest.mark.ledger("B-010")
 def test_each_restart_waits_longer_and_the_last_fails():
     run = begun(backoff_limit=4)
     now, waits = 0.0, []
