@@ -28,8 +28,9 @@ LOCAL = m.Identity("local", "admin", "*", "local")
 CLASSES = {"low": 10, "normal": 100, "high": 1000}
 START = 2.0
 """Seconds a replica takes to start; executors take a tenth."""
-RECHECK = 1.0
-"""Seconds between cycles while somebody waits and nothing happens: four times the default, to play faster."""
+FLOOR, RECHECK = 0.1, 1.0
+"""Seconds between cycles: as on a cluster where a cycle costs 20 ms, and, while somebody waits and nothing happens, four times the
+default: to play faster."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class DayWorld:
         self.allocator = Allocator(
             lambda kind: f"{kind}{next(names)}",
             lambda: f"token{next(names)}",
-            AllocatorSettings(beat_timeout=1e12, scheduling=SchedulingSettings(recheck=RECHECK)),
+            AllocatorSettings(beat_timeout=1e12, scheduling=SchedulingSettings(floor=FLOOR, recheck=RECHECK)),
             parse=parse,
         )
         self.events: list[tuple[float, int, Callable[[], None]]] = []
