@@ -117,21 +117,41 @@ def test_every_key_knows_where_it_comes_from():
     assert "did you mean scheduling.maxRetries?" in caught.value.hint
 
 
-def test_the_order_is_defaults_values_config_maps_overrides():
+@pytest.mark.ledger("B-020")
+def test_the_order_is_defaults_config_maps_values_overrides():
     text = "flame: {core: {config: {maxConcurrentWorkloads: 7, defaultTimeout: 1h}}, agent: {config: {heartbeatInterval: 5s}}}"
     (document,) = read(text, "v.yaml")
     values = values_source(document.body, "v.yaml", document.lines)
     maps = from_guide("flame-config")
     assert effective([values])["scheduling.maxConcurrentWorkloads"] == 7
+    assert effective([maps])["scheduling.maxConcurrentWorkloads"] == 20
     for order in ([values, maps], [maps, values]):
         settings = effective(order)
-        assert settings["scheduling.maxConcurrentWorkloads"] == 20
+        assert settings["scheduling.maxConcurrentWorkloads"] == 7
         assert settings.origin("agent.heartbeatInterval") == "v.yaml:1"
+        assert settings.origin("scheduling.maxRetries").startswith("ConfigMap flame-system/flame-config")
     settings = effective([override_source({"scheduling.maxConcurrentWorkloads": 1}), values, maps])
     assert (settings["scheduling.maxConcurrentWorkloads"], settings.origin("scheduling.maxConcurrentWorkloads")) == (
         1,
         "override",
     )
+
+
+@pytest.mark.ledger("B-020")
+@pytest.mark.parametrize(("key", "word"), [("imageRegistry", "registry.example/team"), ("imagePullPolicy", "Never")])
+def test_global_keys_mean_the_same_in_both_and_the_values_file_wins(key, word):
+    world = World()
+    path = f"global.{key}"
+    maps = {"metadata": {"name": "flame-config", "namespace": "flame-system"}}
+    world.apply({**config(**{"config.yaml": f"global: {{{key}: {word}}}"}), **maps})
+    assert effective(sources_of(world.objects, parse))[path] == word
+    other = "Always" if key == "imagePullPolicy" else "registry.example/other"
+    world.apply({**config(**{"config.yaml": f"global: {{{key}: {other}}}"}), **maps})
+    world.apply(named({"global": {key: word}}))
+    settings = effective(sources_of(world.objects, parse))
+    assert (settings[path], settings.origin(path)) == (word, "FlameValues flame")
+    world.apply(named({"flame": {}}))
+    assert effective(sources_of(world.objects, parse))[path] == other
 
 
 def test_without_any_source_containers_get_no_defaults():

@@ -38,7 +38,7 @@ def show(
     endpoint: Endpoint = None,
     voice: Voice = "table",
 ) -> None:
-    """Say what holds: defaults, then the values file, then the ConfigMaps of flame-system."""
+    """Say what holds: defaults, then the ConfigMaps of flame-system, then the values file."""
     if file:
         found = effective(_of_files(file))
     else:

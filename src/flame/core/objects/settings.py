@@ -1,4 +1,4 @@
-"""The settings that hold: defaults < values file < ConfigMaps < overrides, each key with where it comes from.
+"""The settings that hold: defaults < ConfigMaps < values file < overrides, each key with where it comes from.
 
 `effective` takes the sources and gives `Settings`, the whole tree; `ClusterSettings` is the part that scheduler and reconciler use, typed.
 """
@@ -21,7 +21,7 @@ from flame.core.objects.tree import CONFIG_MAPS, NAMESPACE, SETTINGS, VALUES, fr
 Parse: TypeAlias = Callable[[str], tuple[Any, Mapping[str, int]]]
 """YAML text -> (value, path -> line); raises InvalidArgument. `flame.wire.manifests.parse` is one."""
 
-VALUES_RANK, CONFIG_RANK, OVERRIDE_RANK = 1, 2, 3
+CONFIG_RANK, VALUES_RANK, OVERRIDE_RANK = 1, 2, 3
 """Who wins over whom: the higher."""
 DEFAULT = "default"
 HEARTBEAT, UPDATES = 5.0, 60.0
