@@ -14,6 +14,7 @@ from flame.core.model.snapshot import QuotaView
 from flame.core.objects.admission import admission
 from flame.core.objects.records import ObjectGone, ObjectKept, ObjectsSeen
 from flame.core.objects.settings import ClusterSettings, Parse
+from flame.core.objects.state import Key
 from flame.core.objects.store import Objects
 from flame.core.scheduler.quota import QuotaTree
 from flame.core.workloads.job import Job
@@ -84,6 +85,10 @@ class Holdings:
         self.accounted = 0.0
         self.quotas_of: dict[tuple[str, str], tuple[str, ...]] = {}
         """(tenant, namespace) -> the quotas that count what runs there."""
+        self.counted: dict[Key, tuple[tuple[str, ...], Mapping[str, int]]] = {}
+        """Claims and services that are admitted: the quotas that count them, and what."""
+        self.queued: dict[Key, str] = {}
+        """Those that wait for a quota, the oldest first, and why."""
         self.settings_changed = False
         self.jobs: dict[str, Job] = {}
         self.dirty_jobs: dict[str, None] = {}

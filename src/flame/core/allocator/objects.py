@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flame.core.allocator import workloads
+from flame.core.allocator import counted, workloads
 from flame.core.allocator.holdings import Watch
 from flame.core.allocator.state import Book
 from flame.core.base.errors import Expired, FlameError, StorageFull
@@ -28,7 +28,17 @@ def put(book: Book, ask: m.PutObject) -> m.Message:
     if not ask.dry_run:
         _commit(book, change)
     stored = change.body
+    if change.key.kind in counted.KINDS and not ask.dry_run:
+        return _counted(book, change)
     return m.ObjectPut(stored, change.change, (*change.warnings, *workloads.warnings(book, change.key, stored)))
+
+
+def _counted(book: Book, change: Change) -> m.Message:
+    """As it is with the status that the engine gave it, and with what it waits for."""
+    now = book.objects.find(*change.key)
+    waits = book.queued.get(change.key)
+    warnings = (*change.warnings, *((f"it waits: {waits}",) if waits else ()))
+    return m.ObjectPut(now.data if now is not None else change.body, change.change, warnings)
 
 
 def delete(book: Book, ask: m.DeleteObject) -> m.Message:
@@ -51,6 +61,8 @@ def changed(book: Book, key: Key) -> None:
     """Something was written by a client: whatever follows from it."""
     if key.kind == "FlameWorkload":
         workloads.sync(book, key)
+    elif key.kind in counted.KINDS:
+        counted.changed(book, key)
     else:
         book.settings_changed = True
     book.changed()

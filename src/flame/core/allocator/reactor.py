@@ -14,7 +14,7 @@ from collections.abc import Callable
 from heapq import heappop
 from typing import Any
 
-from flame.core.allocator import identities, managers, nodes, objects, placements, policy, shown, workloads
+from flame.core.allocator import counted, identities, managers, nodes, objects, placements, policy, shown, workloads
 from flame.core.allocator.check import check
 from flame.core.allocator.cycle import schedule
 from flame.core.allocator.holdings import no_parse
@@ -130,6 +130,7 @@ class Allocator:
             if token.expires is not None:
                 self.book.wake(token.expires, "token", token.id)
         policy.refresh(self.book)
+        counted.settle(self.book)
         workloads.sync_all(self.book)
         for about, ring in self.book.events.items():
             for event in ring:
@@ -254,6 +255,7 @@ class Allocator:
             policy.refresh(book)
             if book.view != before:
                 nodes.tune(book)
+            counted.settle(book)
             workloads.sync_all(book)
         workloads.tend_all(book)
         # While a manager knows placements that no agent has registered yet, a plan could exceed its limits.

@@ -13,9 +13,10 @@ from flame.core.allocator.state import Book, Node, Placement
 from flame.core.base.quantity import format_milli
 from flame.core.model import messages as m
 from flame.core.model.states import NodeState
+from flame.core.objects.kinds import KINDS
 from flame.core.objects.records import ObjectGone, ObjectKept
 from flame.core.objects.stamps import stamp
-from flame.core.objects.state import Stored
+from flame.core.objects.state import Key, Stored
 from flame.core.workloads.job import Job, Replica
 
 GROUP = "flame.xflops.cn"
@@ -277,15 +278,12 @@ def amounts(resources: Mapping[str, int], node: Node | None = None) -> dict[str,
 
 
 def event(book: Book, about: str, info: m.EventInfo) -> None:
-    """An event of a workload, a replica or a node, as an object."""
-    what, _, rest = about.partition("/")
-    if what == "node":
-        kind, api, tenant, namespace, name = "Node", "v1", "default", "default", rest
-    elif what in ("workload", "pod"):
-        _, tenant, namespace, name = rest.split("/", 3)
-        kind, api = ("FlameWorkload", f"{GROUP}/v1alpha1") if what == "workload" else ("Pod", "v1")
-    else:
+    """An event of an object, as an object."""
+    subject_key = _subject(about)
+    if subject_key is None:
         return
+    kind, tenant, namespace, name = subject_key
+    api = KINDS[kind].api_version
     subject = book.objects.find(kind, tenant, "" if kind == "Node" else namespace, name)
     bad = info.reason in WARNINGS
     body = {
@@ -318,18 +316,26 @@ def event_name(name: str, info: m.EventInfo) -> str:
 
 
 def no_event(book: Book, about: str, info: m.EventInfo) -> None:
+    subject = _subject(about)
+    if subject is not None:
+        hide(book, "Event", subject.tenant, subject.namespace, event_name(subject.name, info))
+
+
+def _subject(about: str) -> Key | None:
+    """The object that an event is about; the namespace is that of the event. None for what is no object, such as a session."""
     what, _, rest = about.partition("/")
     if what == "node":
-        hide(book, "Event", "default", "default", event_name(rest, info))
-    elif what in ("workload", "pod"):
-        _, tenant, namespace, name = rest.split("/", 3)
-        hide(book, "Event", tenant, namespace, event_name(name, info))
+        return Key("Node", "default", "default", rest)
+    if what not in ("workload", "pod", "object"):
+        return None
+    kind, tenant, namespace, name = rest.split("/", 3)
+    return Key({"workload": "FlameWorkload", "pod": "Pod"}.get(what, kind), tenant, namespace, name)
 
 
 WARNINGS = frozenset(
     (
         "ReplicaFailed", "ReplicaLost", "RetriesExceeded", "DeadlineExceeded", "Preempted", "NodeNotReady", "NodeSilent", "NodeUnreachable",
         "CrashLoopBackOff", "OOMKilled", "ImageNotMapped", "Error", "Failed", "Unhealthy", "StartError", "CreateContainerError",
-        "FailedScheduling", "PluginFailed",
+        "FailedScheduling", "PluginFailed", "QuotaExceeded",
     )
 )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from flame.core.allocator import shown
+from flame.core.allocator.counted import claims_wanting
 from flame.core.allocator.identities import drop_workload_tokens
 from flame.core.allocator.outlook import outlook
 from flame.core.allocator.placements import enter, stop
@@ -126,7 +127,7 @@ def _grace(book: Book, job: Job) -> float:
 
 def _wish(book: Book, job: Job, decision: Decision) -> None:
     """What the scheduler is asked for."""
-    spec, claims = job.spec, missing_claims(book, job)
+    spec = job.spec
     want = max(decision.want, 0)
     wish = DemandChanged(
         session=job.key,
@@ -139,7 +140,7 @@ def _wish(book: Book, job: Job, decision: Decision) -> None:
         max_instances=max(want, len(job.replicas)),
         priority=0,
         created=job.created,
-        hold=decision.hold or bool(claims or spec.missing),
+        hold=decision.hold or bool(claims_wanting(book, job) or spec.missing),
         tenant=job.tenant,
         namespace=spec.namespace,
     )
@@ -164,22 +165,10 @@ def _wish(book: Book, job: Job, decision: Decision) -> None:
     book.fleet.put(demand, workload_view(book, demand, job), job.key in book.reserved)
 
 
-def missing_claims(book: Book, job: Job) -> list[str]:
-    spec = job.spec
-    return [
-        claim
-        for claim in spec.claims
-        if book.objects.find("PersistentVolumeClaim", job.tenant, spec.namespace, claim) is None
-    ]
-
-
 def waiting_for(book: Book, job: Job) -> tuple[str, str] | None:
     """Why not everything is placed, in one word and for people."""
-    if claims := missing_claims(book, job):
-        return (
-            "ClaimNotFound",
-            f"there is no PersistentVolumeClaim {', '.join(claims)} in namespace {job.spec.namespace}",
-        )
+    if wanting := claims_wanting(book, job):
+        return wanting
     if job.spec.missing:
         return "ConfigNotFound", f"not found in namespace {job.spec.namespace}: {', '.join(job.spec.missing)}"
     if book.now < job.not_before:

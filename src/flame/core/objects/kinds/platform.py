@@ -78,7 +78,12 @@ SERVICE = Kind(
     short=("svc",),
     only_kubernetes=True,
     subresources=("status",),
-    columns=(Column("Type", "spec.type"), Column("Cluster-IP", "spec.clusterIP"), AGE),
+    columns=(
+        Column("Type", "spec.type"),
+        Column("Cluster-IP", "spec.clusterIP"),
+        Column("Status", "status.phase"),
+        AGE,
+    ),
     schema=top(
         "Service",
         "v1",

@@ -150,20 +150,21 @@ def objection(policy: Policy, proposal: Proposal, demand: DemandState, node: Nod
 
 
 def quota_text(refusal: Refusal) -> str:
-    name = refusal.resource.partition("@")[0].rpartition(".")[2]
-    kind = "gpu" if refusal.resource.partition("@")[0].endswith("nvidia.com/gpu") else name
+    over = _amount(refusal, refusal.used + refusal.asked - refusal.limit)
+    return f"{refusal_text(refusal)}; it would start with {over} less, or when as much is given back"
 
-    def amount(number: int) -> str:
-        return format_amount(kind, number)
 
-    limit = (
-        f"hard {amount(refusal.limit)}" if not refusal.borrowing else f"{amount(refusal.limit)} with what others lend"
-    )
-    over = refusal.used + refusal.asked - refusal.limit
-    return (
-        f"quota {refusal.quota}: {refusal.resource} used {amount(refusal.used)}, {limit}, asked {amount(refusal.asked)}; "
-        f"it would start with {amount(over)} less, or when as much is given back"
-    )
+def refusal_text(refusal: Refusal) -> str:
+    """Which quota, which resource of it, and how much is used, may be used and was asked."""
+    most = _amount(refusal, refusal.limit)
+    limit = f"{most} with what others lend" if refusal.borrowing else f"hard {most}"
+    used, asked = _amount(refusal, refusal.used), _amount(refusal, refusal.asked)
+    return f"quota {refusal.quota}: {refusal.resource} used {used}, {limit}, asked {asked}"
+
+
+def _amount(refusal: Refusal, number: int) -> str:
+    resource = refusal.resource.partition("@")[0]
+    return format_amount("gpu" if resource.endswith("nvidia.com/gpu") else resource.rpartition(".")[2], number)
 
 
 def _gpu_text(demand: DemandState, node: NodeState) -> str:
