@@ -117,6 +117,40 @@ def test_describe_quota(running):
         running("delete", "quota", "team")
 
 
+@pytest.mark.ledger("B-085", "B-086")
+def test_what_a_quota_keeps_waiting_is_shown(flame):
+    space = ("-n", "counted")
+    assert flame("create", "namespace", "counted").code == 0
+    spec = {"hard": {"persistentvolumeclaims": "1", "services": "0"}}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": spec}
+    claims = [
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": {}} for name in "ab"
+    ]
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {}}
+    try:
+        for body in (quota, *claims, service):
+            ran = flame("apply", "-f", "-", *space, stdin=json.dumps(body))
+            assert ran.code == 0, ran
+        assert "it waits: quota counted/few: services used 0, hard 0, asked 1" in ran.err
+        table = rows(flame("get", "pvc", *space).out)
+        assert [(line[0], line[1]) for line in table] == [("Name", "Status"), ("a", "Bound"), ("b", "Pending")]
+        assert "Pending" in flame("get", "svc", "web", *space).out
+        text = "quota counted/few: persistentvolumeclaims used 1, hard 1, asked 1"
+        told = flame("describe", "pvc", "b", *space).out
+        assert text in told.partition("Conditions:")[2].partition("Events:")[0]
+        assert text in told.partition("Events:")[2] and "QuotaExceeded" in told.partition("Events:")[2]
+        pod = "      volumes: [{name: data, persistentVolumeClaim: {claimName: b}}]\n"
+        assert flame("apply", "-f", "-", *space, stdin=train() + pod).code == 0
+        why = flame("debug", "workload", "train", *space).out
+        assert why.splitlines()[0] == f"train: quota: PersistentVolumeClaim b waits: {text}"
+        assert flame("delete", "pvc", "a", *space).code == 0
+        assert flame("get", "pvc", "b", *space, "-o", "jsonpath={.status.phase}").out == "Bound\n"
+        eventually(lambda: flame("get", "fw", "train", *space, "-o", "jsonpath={.status.readyReplicas}").out == "2\n")
+    finally:
+        for words in (("quota", "few"), ("pvc", "a"), ("pvc", "b"), ("svc", "web")):
+            flame("delete", *words, *space, "--ignore-not-found")
+
+
 @pytest.mark.ledger("B-161")
 def test_events(running):
     items = json.loads(running("events", "-o", "json").out)["items"]
