@@ -1,6 +1,6 @@
 """What the scheduler is shown, kept from cycle to cycle: a cycle costs what has changed, not what there is.
 
-A workload is *settled* (it has what it wants), *active* (it has something and wants more, or room is reserved for it) or in the *backlog*
+A workload is *settled* (it has what it wants), *active* (it has something and wants more, or room is kept for it) or in the *backlog*
 (it has nothing yet). Of the backlog only the first few of every shape are shown: while those fit nowhere the others do not either.
 """
 
@@ -143,13 +143,14 @@ class Fleet:
         else:
             self._apart.discard(key)
         self._unsettle(key)
-        waits_for_all = waits and not view.placements and not reserved
+        below = view.floor > staying
+        waits_for_all = waits and not view.placements and not reserved and not below
         if waits_for_all:
             self.backlog.add(key, group_of(view), view.created)
         else:
             self.backlog.drop(key)
-        # What leaves a node is looked at in every cycle: its room is coming.
-        active = not waits_for_all and (waits or staying < len(view.placements))
+        # What leaves a node is looked at in every cycle: its room is coming. What is below its floor has its room kept.
+        active = not waits_for_all and (waits or below or staying < len(view.placements))
         if active:
             self.active[key] = None
         else:

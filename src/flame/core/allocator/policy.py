@@ -153,6 +153,12 @@ def charge(book: Book, placement: Placement, sign: int) -> None:
         book.tree.charge(names, charge_on(amounts, model) if book.tree.by_model else amounts, sign)
 
 
+def _floor(book: Book, demand: Demand, job: Job) -> int:
+    """While it waits until it may try again its room is kept; while it waits for a claim or for what a client must write, it is not."""
+    held = demand.wish.hold and book.now >= job.not_before
+    return 0 if job.spec.completes or not job.started or held else demand.wish.min_instances
+
+
 def workload_view(book: Book, demand: Demand, job: Job) -> DemandView:
     """A workload as the scheduler sees it."""
     wish, spec = demand.wish, job.spec
@@ -178,6 +184,7 @@ def workload_view(book: Book, demand: Demand, job: Job) -> DemandView:
         served=demand.served,
         placements=views,
         workload=True,
+        floor=_floor(book, demand, job),
         gang=spec.min_available if spec.gang else 0,
         labels=spec.labels,
         namespace=spec.namespace,

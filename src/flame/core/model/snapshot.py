@@ -45,6 +45,7 @@ class DemandView:
     rank:      of its priority class, higher first
     served:    dominant-share-seconds per weight it was given so far
     workload:  its placements are replicas: they end only when they must
+    floor:     of what serves and has run: as many replicas come back before anybody of its rank or lower gets their room
     gang:      fewer placements than this are of no use: all of them at once or none
     labels, namespace, rules: where its placements may be, and what others' rules see of them
     quotas, charge: the quotas that count it, and what one placement is charged, by the quota's names
@@ -72,6 +73,7 @@ class DemandView:
     served: float = 0.0
     placements: tuple[PlacementView, ...] = ()
     workload: bool = False
+    floor: int = 0
     gang: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     namespace: str = "default"

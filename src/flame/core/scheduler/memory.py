@@ -132,13 +132,15 @@ class Memory:
         self.coming.pop(name, None)
         self.overdrawn.pop(name, None)
 
-    def finish(self, held: Iterable[str]) -> None:
-        """The cycle is over; `held`: nodes with room that is reserved. Where none is any more, others may look again."""
+    def finish(self, held: Iterable[str]) -> bool:
+        """The cycle is over; `held`: nodes with room that is reserved. Where none is any more, others may look again: is there such a
+        node?"""
         self._stamp += 1
         now = frozenset(held)
-        for name in self._held - now:
+        before, self._held = self._held, now
+        for name in sorted(before - now):
             self.free(name)
-        self._held = now
+        return bool(before - now)
 
     def free(self, name: str) -> None:
         """There is more room on this node, or something else about it may help somebody."""

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from flame.core.scheduler.candidates import Candidates
 
 Undo = Callable[[], None]
+SOON = 0.02
+"""Seconds until the next cycle after one in which room stopped being reserved: others did not look at it yet."""
 
 
 class DemandState:
@@ -355,7 +357,8 @@ class Proposal:
         reserved = {
             name: tuple(nodes) for name, nodes in self.reserved.items() if nodes and self.demands[name].view.workload
         }
-        self.memory.finish(node for nodes in reserved.values() for node in nodes)
+        if self.memory.finish(node for nodes in reserved.values() for node in nodes):
+            self.recheck_at(self.now + SOON)
         return Plan(
             tuple(self.placements), tuple(self.drains), reasons, reserved, self.recheck, frozenset(self.unexplained)
         )

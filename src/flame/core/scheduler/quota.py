@@ -52,6 +52,10 @@ class QuotaTree:
     def used(self, quota: str) -> Mapping[str, int]:
         return self._used[quota]
 
+    def counts(self, quotas: Sequence[str], quota: str) -> bool:
+        """Does this quota count what these are charged?"""
+        return quota in self._chain(quotas)
+
     def charge(self, quotas: Sequence[str], amounts: Mapping[str, int], sign: int = 1) -> None:
         """Book (or, with -1, give back) the use of a placement, all the way up."""
         for name in self._chain(quotas):

@@ -1,8 +1,10 @@
-"""Room that was freed for a workload stays with it until it starts: only a higher rank that starts at once may take it."""
+"""Room that was freed for a workload, or is its floor's, stays with it until it starts: only a higher rank that starts at once
+may take it."""
 
 from __future__ import annotations
 
 from flame.core.scheduler.actions.allocate import place_some
+from flame.core.scheduler.actions.floors import below_floor, keep_floor
 from flame.core.scheduler.hooks import Policy
 from flame.core.scheduler.order import Line, aged, rank_of
 from flame.core.scheduler.proposal import DemandState, Proposal, Undo
@@ -11,9 +13,12 @@ from flame.core.scheduler.settings import SchedulingSettings
 
 def reserve(proposal: Proposal, policy: Policy, settings: SchedulingSettings) -> None:
     """Start what has all its room now, and set the room of the others aside again."""
-    held = [proposal.demands[name] for name in proposal.snapshot.reserved if name in proposal.demands]
     bound = settings.aging
-    for holder in sorted(held, key=lambda holder: -rank_of(holder, proposal.now, bound)):
+    for holder in _holders(proposal, bound):
+        if below_floor(holder):
+            _start_above(proposal, policy, settings, holder)
+            keep_floor(proposal, policy, holder)
+            continue
         if holder.view.hold or holder.unmet == 0:
             continue
         if not aged(holder, proposal.now, bound):
@@ -25,6 +30,18 @@ def reserve(proposal: Proposal, policy: Policy, settings: SchedulingSettings) ->
         if not place_some(proposal, policy, holder, set(), later=False):
             for name in nodes:
                 proposal.promise(holder, proposal.nodes[name])
+
+
+def _holders(proposal: Proposal, bound: float) -> list[DemandState]:
+    """The highest rank first, floors before others of their rank, however long those have waited."""
+    named = [proposal.demands[name] for name in proposal.snapshot.reserved if name in proposal.demands]
+    line = [holder for holder in named if not below_floor(holder)]
+    line.sort(key=lambda holder: -rank_of(holder, proposal.now, bound))
+    floors = [demand for demand in proposal.demands.values() if below_floor(demand)]
+    for floor in sorted(floors, key=lambda floor: (floor.view.rank, -floor.view.created)):
+        at = next((at for at, other in enumerate(line) if other.view.rank <= floor.view.rank), len(line))
+        line.insert(at, floor)
+    return line
 
 
 def _promise(proposal: Proposal, policy: Policy, holder: DemandState) -> list[Undo]:
