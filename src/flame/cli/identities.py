@@ -17,7 +17,7 @@ from flame.cli.options import DataDir, Endpoint, Voice
 from flame.cli.output import Column, labelled, say_data, say_list, write
 from flame.core.base.errors import FlameError, InvalidArgument
 from flame.core.base.quantity import format_size, parse_duration, parse_size
-from flame.core.model.access import JOIN
+from flame.core.model.access import ACCOUNT, JOIN, account_name
 
 tokens = typer.Typer(help="Bearer tokens: make, list, revoke.", no_args_is_help=True)
 tenants = typer.Typer(help="Tenants: who shares the cluster, with what limits.", no_args_is_help=True)
@@ -136,11 +136,15 @@ def whoami(data_dir: DataDir = None, endpoint: Endpoint = None, voice: Voice = "
 
 @tokens.command("create")
 def create_token(
-    name: Annotated[str, typer.Argument(help="whose it is, or what for")],
+    name: Annotated[str, typer.Argument(help="whose it is, or what for", show_default=False)] = "",
     role: Annotated[
         str, typer.Option(help="viewer, user, operator, admin, or join: lets one machine in, once")
     ] = "user",
     tenant: Annotated[str | None, typer.Option(help="of the token; `*` reaches all (your own)")] = None,
+    account: Annotated[
+        str | None,
+        typer.Option("--service-account", metavar="NAMESPACE/NAME", help="of this one, with what is bound to it"),
+    ] = None,
     ttl: Annotated[str | None, typer.Option(help="such as 90d or 1h; else it has no end (join: 1h)")] = None,
     out: Annotated[
         Path | None, typer.Option(help="write the token to this new file, mode 0600, instead of printing it")
@@ -152,6 +156,13 @@ def create_token(
     """Make a token. It is shown once; what is kept is its digest."""
     if out is not None and out.exists():
         raise InvalidArgument(f"{out} exists", hint="choose a new file")
+    if account is not None:
+        if name:
+            raise InvalidArgument("a token of a service account has that account's name", hint="leave NAME out")
+        space, _, plain = account.rpartition("/")
+        name, role = account_name(space or "default", plain), ACCOUNT
+    elif not name:
+        raise InvalidArgument("whose token?", hint="flame token create NAME, or --service-account NAMESPACE/NAME")
     with running.client(data_dir, endpoint) as client:
         made = client.create_token(name, role, tenant, parse_duration(ttl) if ttl else 0.0)
     if out is not None:

@@ -13,6 +13,7 @@ from flame.core.base.errors import AlreadyExists, FlameError, InvalidArgument
 from flame.core.base.ids import session_id
 from flame.core.base.quantity import parse_resources
 from flame.core.model import messages as m
+from flame.core.model.access import ACCOUNT, account_name
 from flame.core.peers.client import ClientPeer
 from flame.sdk.link import PATIENCE, Link
 from flame.sdk.session import Session
@@ -233,6 +234,13 @@ class Client:
             mine = self.whoami().tenant
             tenant = "*" if role == "join" else ("default" if mine == "*" else mine)
         return self._ask(m.CreateToken(name, role, tenant, ttl), m.TokenCreated)
+
+    def create_account_token(
+        self, namespace: str, name: str, tenant: str | None = None, ttl: float = 0.0
+    ) -> m.TokenCreated:
+        """A new bearer token of a ServiceAccount, which may do with objects what its RoleBindings and ClusterRoleBindings say. It ends with
+        the account. Raises PermissionDenied (admins of the whole cluster only), NotFound."""
+        return self.create_token(account_name(namespace, name), ACCOUNT, tenant, ttl)
 
     def revoke_token(self, id: str) -> None:
         """Connections that use it end at once. Raises NotFound."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from flame.core.allocator.bindings import check_account
 from flame.core.allocator.nodes import remember
 from flame.core.allocator.placements import drain
 from flame.core.allocator.records import NodeCordoned, TenantDropped, TenantKept, TokenKept, TokenRevoked
@@ -28,7 +29,7 @@ def tell_identities(book: Book, peer: Peer) -> None:
     book.promise(peer, m.Identities(tuple(book.tenants.values()), tuple(book.tokens.values())))
 
 
-def _tell_all(book: Book) -> None:
+def tell_all(book: Book) -> None:
     for peer, manager in book.managers.items():
         if manager.joined:
             tell_identities(book, peer)
@@ -41,6 +42,7 @@ def _writable(book: Book) -> None:
 
 def create_token(book: Book, msg: m.CreateToken) -> m.Message:
     _writable(book)
+    check_account(book, msg)
     token = book.new_token()
     ttl = msg.ttl or (JOIN_TTL if msg.role == JOIN else 0.0)
     info = m.TokenInfo(
@@ -56,7 +58,7 @@ def create_token(book: Book, msg: m.CreateToken) -> m.Message:
     book.persist(TokenKept(info))
     if info.expires is not None:
         book.wake(info.expires, "token", info.id)
-    _tell_all(book)
+    tell_all(book)
     return m.TokenCreated(replace(info, digest=""), token)
 
 
@@ -65,7 +67,7 @@ def revoke_token(book: Book, msg: m.RevokeToken) -> m.Message:
     if msg.id not in book.tokens:
         raise NotFound(f"token {shown(msg.id)} not found")
     book.persist(TokenRevoked(msg.id))
-    _tell_all(book)
+    tell_all(book)
     return m.Done()
 
 
@@ -79,7 +81,7 @@ def redeem_token(book: Book, msg: m.RedeemToken) -> m.Message:
         )
     book.persist(TokenRevoked(msg.id))
     book.note(f"node/{msg.node}", "NodeAdmitted", CORDON_CODE + 1, f"admitted with the join token {info.name}")
-    _tell_all(book)
+    tell_all(book)
     return m.Done()
 
 
@@ -88,7 +90,7 @@ def expired(book: Book, id: str) -> None:
     info = book.tokens.get(id)
     if info is not None and info.expires is not None and info.expires <= book.now:
         book.persist(TokenRevoked(id))
-        _tell_all(book)
+        tell_all(book)
 
 
 def set_tenant(book: Book, msg: m.SetTenant) -> m.Message:
@@ -96,7 +98,7 @@ def set_tenant(book: Book, msg: m.SetTenant) -> m.Message:
     known = book.tenants.get(msg.tenant.name)
     book.persist(TenantKept(replace(msg.tenant, created=known.created if known else book.now)))
     book.changed()
-    _tell_all(book)
+    tell_all(book)
     return m.Done()
 
 
@@ -107,7 +109,7 @@ def drop_tenant(book: Book, msg: m.DropTenant) -> m.Message:
     if any(demand.wish.tenant == msg.name for demand in book.demands.values()):
         raise InvalidState(f"tenant {msg.name} has open sessions", hint="close them first")
     book.persist(TenantDropped(msg.name))
-    _tell_all(book)
+    tell_all(book)
     return m.Done()
 
 
@@ -151,7 +153,7 @@ def workload_token(book: Book, key: str, tenant: str) -> str:
             )
         )
     )
-    _tell_all(book)
+    tell_all(book)
     return token
 
 
@@ -161,7 +163,7 @@ def drop_workload_tokens(book: Book, key: str) -> None:
     for id in mine:
         book.persist(TokenRevoked(id))
     if mine:
-        _tell_all(book)
+        tell_all(book)
 
 
 WORKLOAD_TOKEN = "workload "

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flame.core.allocator import counted, workloads
+from flame.core.allocator.bindings import check_change, check_delete, check_read, check_write, drop_account
 from flame.core.allocator.holdings import Watch
+from flame.core.allocator.identities import tell_all
 from flame.core.allocator.state import Book
 from flame.core.base.errors import Expired, FlameError, StorageFull
 from flame.core.model import messages as m
@@ -21,10 +23,12 @@ MAX_PAGE = 1000
 
 
 def put(book: Book, ask: m.PutObject) -> m.Message:
-    """Raises what `Objects.plan_put` raises, StorageFull."""
+    """Raises what `Objects.plan_put` raises, StorageFull, PermissionDenied."""
     if book.storage:
         raise StorageFull(book.storage)
+    judged = check_write(book, ask)
     change = book.objects.plan_put(ask, book.now, book.new_id("object"), ask.by)
+    check_change(judged, change)
     if not ask.dry_run:
         _commit(book, change)
     stored = change.body
@@ -44,6 +48,7 @@ def _counted(book: Book, change: Change) -> m.Message:
 def delete(book: Book, ask: m.DeleteObject) -> m.Message:
     if book.storage:
         raise StorageFull(book.storage)
+    check_delete(book, ask)
     change = book.objects.plan_delete(ask, book.now)
     if not ask.dry_run:
         _commit(book, change)
@@ -64,18 +69,22 @@ def changed(book: Book, key: Key) -> None:
     elif key.kind in counted.KINDS:
         counted.changed(book, key)
     else:
+        if key.kind == "ServiceAccount" and book.objects.find(*key) is None and drop_account(book, key):
+            tell_all(book)
         book.settings_changed = True
     book.changed()
 
 
 def get(book: Book, ask: m.GetObject) -> m.Message:
-    """Raises NotFound."""
+    """Raises NotFound, PermissionDenied."""
     kind = find_kind(ask.kind)
+    check_read(book, ask)
     return m.Object(book.objects.get(kind.name, _tenant(ask.tenant), ask.namespace, ask.name).data)
 
 
 def list_(book: Book, ask: m.ListObjects) -> m.Message:
     kind = find_kind(ask.kind)
+    check_read(book, ask)
     page = book.objects.list(
         kind.name, _tenant(ask.tenant), ask.namespace, ask.labels, ask.fields, ask.limit, ask.after
     )
@@ -83,8 +92,9 @@ def list_(book: Book, ask: m.ListObjects) -> m.Message:
 
 
 def watch(book: Book, peer: Peer, request: int, ask: m.WatchObjects) -> m.Message | None:
-    """What is known already, or None: it is answered later. Raises Expired, NotFound."""
+    """What is known already, or None: it is answered later. Raises Expired, NotFound, PermissionDenied."""
     kind = find_kind(ask.kind)
+    check_read(book, ask)
     answer = _news(book, kind.name, ask)
     if answer.changes or ask.wait <= 0:
         return answer

@@ -21,6 +21,10 @@ from flame.core.model.messages import Identity, Message
 VIEWER, USER, OPERATOR, ADMIN = "viewer", "user", "operator", "admin"
 LADDER = (VIEWER, USER, OPERATOR, ADMIN)
 EXECUTOR, JOIN, AGENT, MANAGER = "executor", "join", "agent", "manager"
+ACCOUNT = "account"
+"""The role of a service account: none on the ladder. What it may do with objects, its bindings say (`core.objects.rbac`)."""
+RESERVED = "system:"
+"""How the names of service accounts and of groups of ours begin; nobody else's may."""
 EVERY = "*"
 """The tenant of those who see all tenants."""
 DEFAULT = "default"
@@ -95,8 +99,11 @@ BESIDE: Mapping[str, frozenset[type[Message]]] = {
     EXECUTOR: frozenset((m.FetchBlob,)),
     JOIN: frozenset((m.JoinNode,)),
     AGENT: frozenset((m.JoinNode,)),  # to renew its own certificate
+    ACCOUNT: frozenset((m.WhoAmI, m.GetObject, m.ListObjects, m.WatchObjects, m.PutObject, m.DeleteObject)),
 }
 """What roles beside the ladder may ask (what executors report is another matter: `sessions.executors.serving`)."""
+BINDABLE: frozenset[type[Message]] = frozenset((m.PutObject, m.DeleteObject))
+"""What a binding may allow to somebody whose role does not: whoever takes these asks `permit` itself."""
 AUDITED: frozenset[type[Message]] = frozenset(kind for kind, rule in RULES.items() if rule.audit) | {m.JoinNode}
 
 
@@ -151,10 +158,30 @@ def lookup(who: Identity, name: str, among: Mapping[str, Named]) -> Named | None
     return among.get(name) if reaches(who, split(name)[0]) else None
 
 
-def check_role(role: str, tenant: str) -> None:
-    """Raises InvalidArgument for a role that tokens cannot have."""
-    if role not in (*LADDER, JOIN):
-        raise InvalidArgument(f"role {shown(role)}; one of {', '.join((*LADDER, JOIN))}")
+def account_name(namespace: str, name: str) -> str:
+    """What a service account is called among identities."""
+    return f"{RESERVED}serviceaccount:{namespace}:{name}"
+
+
+def account_of(name: str) -> tuple[str, str] | None:
+    """(namespace, name) of the service account of this name among identities; None when it is none."""
+    parts = name.split(":")
+    found = len(parts) == 4 and parts[:2] == ["system", "serviceaccount"] and parts[2] and parts[3]
+    return (parts[2], parts[3]) if found else None
+
+
+def check_role(role: str, tenant: str, name: str = "") -> None:
+    """Raises InvalidArgument for a role that tokens cannot have, and for a name that a token of this role cannot have."""
+    known = (*LADDER, ACCOUNT, JOIN)
+    if role not in known:
+        raise InvalidArgument(f"role {shown(role)}; one of {', '.join(known)}")
+    if role == ACCOUNT and (account_of(name) is None or tenant == EVERY):
+        raise InvalidArgument(
+            f"{shown(name)} of tenant {shown(tenant)} is no service account",
+            hint="flame token create --service-account NAMESPACE/NAME",
+        )
+    if role != ACCOUNT and name.startswith(RESERVED):
+        raise InvalidArgument(f"token name {shown(name)}", hint=f"{RESERVED} begins the names of service accounts")
     if role == JOIN and tenant != EVERY:
         raise InvalidArgument("a join token lets a machine into the whole cluster", hint="leave the tenant out")
 

@@ -159,7 +159,8 @@ class Taint(Message):
 
 
 class Identity(Message):
-    """Who is at the other end. `role`: viewer, user, operator or admin; executor, agent, manager, join for our own processes.
+    """Who is at the other end. `role`: viewer, user, operator or admin; account: none of these, but what is bound to the service account
+    that `name` names; executor, agent, manager, join for our own processes.
     `tenant`: `*` for identities of the whole cluster. `kind`: how it was established: local (same user, unix socket), cluster
     (the cluster's token file), token, oidc, certificate, compat. `token`: id of the token, never the token."""
 
@@ -370,7 +371,8 @@ class WhoAmI(Message):
 
 
 class CreateToken(Message):
-    """`role`: viewer, user, operator, admin, or join (lets one machine join, once). `ttl`: seconds; 0: it does not expire.
+    """`role`: viewer, user, operator, admin, account (of the service account `system:serviceaccount:NAMESPACE:NAME`, which is its name), or
+    join (lets one machine join, once). `ttl`: seconds; 0: it does not expire.
     Answer: TokenCreated."""
 
     name: str
@@ -481,6 +483,7 @@ class PutObject(Message):
     dry_run: bool = False
     tenant: str = ""  # empty: the caller's own
     by: str = ""
+    subject: str = ""  # tenant/name: bindings decide; empty: the role did. Set by the session manager
 
 
 class ObjectPut(Message):
@@ -496,6 +499,7 @@ class GetObject(Message):
     namespace: str = ""
     name: str = ""
     tenant: str = ""
+    subject: str = ""  # as in PutObject
 
 
 class Object(Message):
@@ -514,6 +518,7 @@ class ListObjects(Message):
     limit: int = 0
     after: str = ""
     tenant: str = ""
+    subject: str = ""  # as in PutObject
 
 
 class ObjectList(Message):
@@ -534,6 +539,7 @@ class DeleteObject(Message):
     version: int = 0
     tenant: str = ""
     by: str = ""
+    subject: str = ""  # as in PutObject
 
 
 class WatchObjects(Message):
@@ -546,6 +552,7 @@ class WatchObjects(Message):
     fields: str = ""
     wait: float = 30.0
     tenant: str = ""
+    subject: str = ""  # as in PutObject
 
 
 class ObjectChange(Message):

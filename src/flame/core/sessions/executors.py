@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from flame.core.base.errors import InvalidState, PermissionDenied, ProtocolError
 from flame.core.model import messages as m
-from flame.core.model.access import LADDER, USER, lookup, permit, same
+from flame.core.model.access import BINDABLE, LADDER, USER, lookup, permit, same
 from flame.core.model.messages import BY_HAND
 from flame.core.model.reactor import NOW, Close, Peer
 from flame.core.model.states import ExecutorState, SessionState
@@ -113,7 +113,9 @@ def refuse_stranger(core: Core, id: str, peer: Peer) -> None:
 
 def allow(core: Core, peer: Peer, message: m.Message) -> None:
     """May it ask this? An executor only of its own session. Raises PermissionDenied."""
-    permit(core.who[peer], type(message))
+    who = core.who[peer]
+    if type(message) not in BINDABLE or who.role not in LADDER:
+        permit(who, type(message))
     hello = core.peers.get(peer)
     if hello is not None and hello.role == "executor":
         executor = core.serving.get(peer)

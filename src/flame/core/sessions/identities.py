@@ -123,7 +123,12 @@ def _use(core: Core, info: m.TenantInfo) -> m.TenantUse:
 
 def create_token(core: Core, peer: Peer, request: int, msg: m.CreateToken) -> None:
     who = core.who[peer]
-    access.check_role(msg.role, msg.tenant)
+    access.check_role(msg.role, msg.tenant, msg.name)
+    if msg.role == access.ACCOUNT and who.tenant != access.EVERY:
+        raise e.PermissionDenied(
+            f"{who.name} is {who.role} of tenant {who.tenant}; what is bound to a service account may concern everybody",
+            hint="an admin of the tenant `*` makes its tokens",
+        )
     if not access.reaches(who, msg.tenant):
         raise e.PermissionDenied(
             f"{who.name} makes tokens for tenant {who.tenant} only, not for {shown(msg.tenant)}",

@@ -363,7 +363,7 @@ class Sessions:
         if who.kind != "local":  # a client's id says whose results it gets: it cannot be somebody else's
             hello = (
                 replace(hello, client_id=f"{who.tenant}/{who.name}/{hello.client_id}")
-                if who.role in access.LADDER
+                if who.role in access.LADDER or hello.role == "client"
                 else hello
             )
         core.peers[peer] = hello

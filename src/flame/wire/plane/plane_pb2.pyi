@@ -1586,7 +1586,7 @@ class Taint(_message.Message):
     def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ..., effect: _Optional[str] = ...) -> None: ...
 
 class PutObject(_message.Message):
-    __slots__ = ("mode", "kind", "namespace", "name", "body", "subresource", "dry_run", "tenant", "by")
+    __slots__ = ("mode", "kind", "namespace", "name", "body", "subresource", "dry_run", "tenant", "by", "subject")
     MODE_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
@@ -1596,6 +1596,7 @@ class PutObject(_message.Message):
     DRY_RUN_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     BY_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
     mode: str
     kind: str
     namespace: str
@@ -1605,7 +1606,8 @@ class PutObject(_message.Message):
     dry_run: bool
     tenant: str
     by: str
-    def __init__(self, mode: _Optional[str] = ..., kind: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ..., body: _Optional[bytes] = ..., subresource: _Optional[str] = ..., dry_run: _Optional[bool] = ..., tenant: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
+    subject: str
+    def __init__(self, mode: _Optional[str] = ..., kind: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ..., body: _Optional[bytes] = ..., subresource: _Optional[str] = ..., dry_run: _Optional[bool] = ..., tenant: _Optional[str] = ..., by: _Optional[str] = ..., subject: _Optional[str] = ...) -> None: ...
 
 class ObjectPut(_message.Message):
     __slots__ = ("body", "change", "warnings")
@@ -1618,16 +1620,18 @@ class ObjectPut(_message.Message):
     def __init__(self, body: _Optional[bytes] = ..., change: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetObject(_message.Message):
-    __slots__ = ("kind", "namespace", "name", "tenant")
+    __slots__ = ("kind", "namespace", "name", "tenant", "subject")
     KIND_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
     kind: str
     namespace: str
     name: str
     tenant: str
-    def __init__(self, kind: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ..., tenant: _Optional[str] = ...) -> None: ...
+    subject: str
+    def __init__(self, kind: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ..., tenant: _Optional[str] = ..., subject: _Optional[str] = ...) -> None: ...
 
 class Object(_message.Message):
     __slots__ = ("body",)
@@ -1636,7 +1640,7 @@ class Object(_message.Message):
     def __init__(self, body: _Optional[bytes] = ...) -> None: ...
 
 class ListObjects(_message.Message):
-    __slots__ = ("kind", "namespace", "labels", "fields", "limit", "after", "tenant")
+    __slots__ = ("kind", "namespace", "labels", "fields", "limit", "after", "tenant", "subject")
     KIND_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
@@ -1644,6 +1648,7 @@ class ListObjects(_message.Message):
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
     kind: str
     namespace: str
     labels: str
@@ -1651,7 +1656,8 @@ class ListObjects(_message.Message):
     limit: int
     after: str
     tenant: str
-    def __init__(self, kind: _Optional[str] = ..., namespace: _Optional[str] = ..., labels: _Optional[str] = ..., fields: _Optional[str] = ..., limit: _Optional[int] = ..., after: _Optional[str] = ..., tenant: _Optional[str] = ...) -> None: ...
+    subject: str
+    def __init__(self, kind: _Optional[str] = ..., namespace: _Optional[str] = ..., labels: _Optional[str] = ..., fields: _Optional[str] = ..., limit: _Optional[int] = ..., after: _Optional[str] = ..., tenant: _Optional[str] = ..., subject: _Optional[str] = ...) -> None: ...
 
 class ObjectList(_message.Message):
     __slots__ = ("bodies", "version", "after", "remaining")
@@ -1666,7 +1672,7 @@ class ObjectList(_message.Message):
     def __init__(self, bodies: _Optional[_Iterable[bytes]] = ..., version: _Optional[int] = ..., after: _Optional[str] = ..., remaining: _Optional[int] = ...) -> None: ...
 
 class DeleteObject(_message.Message):
-    __slots__ = ("kind", "namespace", "name", "dry_run", "grace", "version", "tenant", "by")
+    __slots__ = ("kind", "namespace", "name", "dry_run", "grace", "version", "tenant", "by", "subject")
     KIND_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -1675,6 +1681,7 @@ class DeleteObject(_message.Message):
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     BY_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
     kind: str
     namespace: str
     name: str
@@ -1683,10 +1690,11 @@ class DeleteObject(_message.Message):
     version: int
     tenant: str
     by: str
-    def __init__(self, kind: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ..., dry_run: _Optional[bool] = ..., grace: _Optional[float] = ..., version: _Optional[int] = ..., tenant: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
+    subject: str
+    def __init__(self, kind: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ..., dry_run: _Optional[bool] = ..., grace: _Optional[float] = ..., version: _Optional[int] = ..., tenant: _Optional[str] = ..., by: _Optional[str] = ..., subject: _Optional[str] = ...) -> None: ...
 
 class WatchObjects(_message.Message):
-    __slots__ = ("kind", "since", "namespace", "labels", "fields", "wait", "tenant")
+    __slots__ = ("kind", "since", "namespace", "labels", "fields", "wait", "tenant", "subject")
     KIND_FIELD_NUMBER: _ClassVar[int]
     SINCE_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
@@ -1694,6 +1702,7 @@ class WatchObjects(_message.Message):
     FIELDS_FIELD_NUMBER: _ClassVar[int]
     WAIT_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
     kind: str
     since: int
     namespace: str
@@ -1701,7 +1710,8 @@ class WatchObjects(_message.Message):
     fields: str
     wait: float
     tenant: str
-    def __init__(self, kind: _Optional[str] = ..., since: _Optional[int] = ..., namespace: _Optional[str] = ..., labels: _Optional[str] = ..., fields: _Optional[str] = ..., wait: _Optional[float] = ..., tenant: _Optional[str] = ...) -> None: ...
+    subject: str
+    def __init__(self, kind: _Optional[str] = ..., since: _Optional[int] = ..., namespace: _Optional[str] = ..., labels: _Optional[str] = ..., fields: _Optional[str] = ..., wait: _Optional[float] = ..., tenant: _Optional[str] = ..., subject: _Optional[str] = ...) -> None: ...
 
 class ObjectChange(_message.Message):
     __slots__ = ("change", "version", "body")

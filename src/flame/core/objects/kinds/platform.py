@@ -128,7 +128,6 @@ SERVICE_ACCOUNT = Kind(
     version="v1",
     plural="serviceaccounts",
     short=("sa",),
-    only_kubernetes=True,
     schema=top(
         "ServiceAccount",
         "v1",
@@ -201,7 +200,6 @@ def _rbac(
         version="v1",
         plural=plural,
         namespaced=namespaced,
-        only_kubernetes=True,
         schema=top(name, RBAC_VERSION, fields, namespaced=namespaced, doc=doc),
         columns=(Column("Role", "roleRef.name"), AGE) if "roleRef" in fields else (AGE,),
         immutable=more.get("immutable", ()),
