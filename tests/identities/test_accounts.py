@@ -81,7 +81,7 @@ def test_the_guides_account_is_admin_and_another_is_not(secured, admin):
         assert objects.get("ConfigMap", "mine")["data"] == {"a": "1", "b": "2"}
         assert "mine" in [body["metadata"]["name"] for body in objects.list("ConfigMap").items]
         objects.delete("ConfigMap", "mine")
-        with pytest.raises(PermissionDenied, match=r"may not create resourcequotas in namespace default: no role"):
+        with pytest.raises(PermissionDenied, match=r"may not create resourcequotas in namespace 'default': no role"):
             objects.apply(a_quota("mine"))
         for ask in (m.GetStatus(), m.ListSessions(), m.ListTokens(), m.SetNode("n1", True), m.CallReplica("logs", "x")):
             with pytest.raises(PermissionDenied):

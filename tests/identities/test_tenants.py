@@ -225,3 +225,46 @@ def test_a_service_is_somebody_of_its_sessions_tenant(world):
     who = world.ask(9, m.WhoAmI())
     assert (who.role, who.tenant) == ("user", "acme")
     assert world.ask(9, m.GetSession("bolt/s")).code == "not_found"
+
+
+@pytest.mark.ledger("B-044")
+def test_what_replicas_of_a_workload_open_counts_in_its_namespace(world):
+    """And what tasks of such a session open, whatever they ask for: both parts of a Hybrid share a quota."""
+    name = "workload job/acme/lab/serve"
+    world.tokens["serve"] = m.TokenInfo("id-serve", name, "user", "acme", 0.0, None, digest("secret-serve"))
+    world.tell()
+    world.join(8, "serve")
+    assert world.open(8, "batch", namespace="elsewhere").spec.namespace == "lab"
+    world.handle(Received(ALLOCATOR, 0, m.Granted("e1", "acme/batch", "n1", "flame_executor")))
+    world.handle(Joined(9, m.Hello("client", client_id="c", token="flame_executor")))
+    assert world.open(9, "inner").spec.namespace == "lab"
+    assert world.open(BOB, "other").spec.namespace == "default"
+
+
+@pytest.mark.ledger("B-134")
+def test_a_question_of_a_service_account_is_passed_on_with_who_it_is_and_nobody_says_that_itself(world):
+    name = "system:serviceaccount:lab:robot"
+    world.tokens["robot"] = m.TokenInfo("id-robot", name, "account", "acme", 0.0, None, digest("secret-robot"))
+    world.tell()
+    world.join(8, "robot")
+
+    def passed_on(peer, message):
+        (asked,) = [e for e in world.handle(Received(peer, 7, message)) if isinstance(e, Send)]
+        assert asked.peer == ALLOCATOR
+        return asked.message
+
+    put = m.PutObject("create", "ConfigMap", body=b"{}", subject="default/root", by="root")
+    for ask in (
+        m.GetObject("ConfigMap", "", "x", "", "default/root"), m.ListObjects("Pod"), m.WatchObjects("Pod", 0),
+        m.DeleteObject("Node", name="x"), put,
+    ):  # fmt: skip
+        assert passed_on(8, ask).subject == f"acme/{name}"
+    assert passed_on(ANN, put).subject == ""  # its role lets it
+    assert passed_on(EYE, put).subject == "acme/eye"
+    assert passed_on(EYE, m.GetObject("ConfigMap", "", "x", "", "default/root")).subject == ""
+    assert passed_on(ANN, m.PutObject("create", "ResourceQuota", body=b"{}")).subject == "acme/ann"
+    assert world.ask(ANN, m.PutObject("create", "ClusterRole", body=b"{}")).code == "permission_denied"
+    assert world.ask(8, m.PutObject("create", "RoleBinding", body=b"{}")).code == "permission_denied"
+    assert world.ask(8, m.PutObject("create", "ConfigMap", body=b"{}", tenant="bolt")).code == "permission_denied"
+    assert world.ask(8, m.CreateToken("x", "user", "acme")).code == "permission_denied"
+    assert world.ask(8, m.ListSessions()).code == "permission_denied"

@@ -16,7 +16,7 @@ from flame.core.allocator.state import Book
 from flame.core.base.errors import InvalidState, NotFound, StorageFull
 from flame.core.base.ids import shown
 from flame.core.model import messages as m
-from flame.core.model.access import DEFAULT, JOIN, USER, digest
+from flame.core.model.access import DEFAULT, JOIN, USER, digest, workload_name
 from flame.core.model.reactor import Peer
 
 JOIN_TTL = 3600.0
@@ -148,9 +148,7 @@ def workload_token(book: Book, key: str, tenant: str) -> str:
     token = book.job_tokens[key] = book.new_token()
     book.persist(
         TokenKept(
-            m.TokenInfo(
-                book.new_id("token"), f"{WORKLOAD_TOKEN}{key}", USER, tenant, book.now, None, digest(token), "flame"
-            )
+            m.TokenInfo(book.new_id("token"), workload_name(key), USER, tenant, book.now, None, digest(token), "flame")
         )
     )
     tell_all(book)
@@ -159,12 +157,8 @@ def workload_token(book: Book, key: str, tenant: str) -> str:
 
 def drop_workload_tokens(book: Book, key: str) -> None:
     book.job_tokens.pop(key, None)
-    mine = [id for id, info in book.tokens.items() if info.name == f"{WORKLOAD_TOKEN}{key}"]
+    mine = [id for id, info in book.tokens.items() if info.name == workload_name(key)]
     for id in mine:
         book.persist(TokenRevoked(id))
     if mine:
         tell_all(book)
-
-
-WORKLOAD_TOKEN = "workload "
-"""How the names of such tokens begin."""

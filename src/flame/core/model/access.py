@@ -23,6 +23,8 @@ LADDER = (VIEWER, USER, OPERATOR, ADMIN)
 EXECUTOR, JOIN, AGENT, MANAGER = "executor", "join", "agent", "manager"
 ACCOUNT = "account"
 """The role of a service account: none on the ladder. What it may do with objects, its bindings say (`core.objects.rbac`)."""
+WORKLOAD = "workload "
+"""How the names of the tokens begin that replicas of workloads have."""
 RESERVED = "system:"
 """How the names of service accounts and of groups of ours begin; nobody else's may."""
 EVERY = "*"
@@ -168,6 +170,17 @@ def account_of(name: str) -> tuple[str, str] | None:
     parts = name.split(":")
     found = len(parts) == 4 and parts[:2] == ["system", "serviceaccount"] and parts[2] and parts[3]
     return (parts[2], parts[3]) if found else None
+
+
+def workload_name(key: str) -> str:
+    """What the replicas of a workload are called among identities. key: `job/TENANT/NAMESPACE/NAME`."""
+    return f"{WORKLOAD}{key}"
+
+
+def namespace_of(who: Identity) -> str | None:
+    """The namespace whose quotas count what it opens; None: it is of no namespace."""
+    parts = who.name.split("/")
+    return parts[2] if who.name.startswith(f"{WORKLOAD}job/") and len(parts) == 4 else None
 
 
 def check_role(role: str, tenant: str, name: str = "") -> None:

@@ -58,6 +58,8 @@ def open_session(core: Core, peer: Peer, request: int, msg: m.OpenSession) -> m.
     if app.name in RESERVED_APPS:
         raise e.Unimplemented(RESERVED_APPS[app.name])
     spec = replace(_resolved(core, msg.spec), application=app.name, tenant=tenant)
+    if namespace := _namespace(core, who):
+        spec = replace(spec, namespace=namespace)
     if spec.max_instances is not None and spec.min_instances > spec.max_instances:
         raise e.InvalidArgument(f"min_instances {spec.min_instances} is more than max_instances {spec.max_instances}")
     owner = core.peers[peer].client_id if msg.owned and not spec.detached else ""
@@ -88,6 +90,15 @@ def _tenant_of(core: Core, who: Identity, msg: m.OpenSession) -> tuple[str, str]
     if tenant != access.DEFAULT and tenant not in core.tenants:
         raise e.NotFound(f"tenant {shown(tenant)} not found", hint="`flame tenant create` makes it")
     return tenant, name
+
+
+def _namespace(core: Core, who: Identity) -> str | None:
+    """What a replica of a workload opens, and tasks of such sessions open, is counted where the workload is; None: as asked."""
+    if who.kind == "executor":
+        executor = core.executors.get(who.name.removeprefix("executor "))
+        session = core.sessions.get(executor.session) if executor is not None else None
+        return session.spec.namespace if session is not None else None
+    return access.namespace_of(who)
 
 
 def _resolved(core: Core, spec: m.SessionSpec) -> m.SessionSpec:
