@@ -44,6 +44,15 @@ def test_a_workload_lives_and_goes(kubectl, gate):
     assert "NotFound" in kubectl("get", "fw", "kubectl-life", ok=False).stderr
 
 
+@pytest.mark.ledger("B-133")
+def test_agents_have_columns(kubectl):
+    head, row, *_ = kubectl("get", "flameagents").stdout.splitlines()
+    assert head.split() == ["NAME", "STATUS", "CPU", "MEMORY", "GPU", "WORKLOADS", "HEARTBEAT", "AGE"]
+    assert row.split()[1] == "Ready" and row.split()[4] == "2"
+    body = json.loads(kubectl("get", "flameagents", "-o", "json").stdout)["items"][0]
+    assert body["status"]["capacity"]["nvidia.com/gpu"] == "2" and body["status"]["conditions"][0]["type"] == "Ready"
+
+
 @pytest.mark.ledger("B-148", "B-149", "B-150")
 def test_describe_says_what_is_so(kubectl, gate):
     kubectl("apply", "-f", "-", input=json.dumps(workload("kubectl-told")))
