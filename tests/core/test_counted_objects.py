@@ -117,6 +117,17 @@ def test_what_a_client_writes_into_the_status_admits_nobody():
     assert phases(desk, kind) == {"a": "Bound", "b": "Pending"}
 
 
+@pytest.mark.parametrize("conditions", ["nonsense", [1, None, "x"], {"a": 1}, [{"type": "Admitted", "status": "True"}]])
+def test_nonsense_in_a_status_hurts_nobody(conditions):
+    desk, kind = Desk(), "PersistentVolumeClaim"
+    desk.apply(a_quota(persistentvolumeclaims=0))
+    desk.apply(an_object(kind, "a"))
+    patch = json.dumps({"status": {"phase": [], "conditions": conditions}}).encode()
+    desk.ask(m.PutObject("merge", kind, name="a", body=patch, subresource="status"))
+    assert phases(desk, kind) == {"a": "Pending"}
+    assert condition(desk, kind, "a")[:3] == ("Admitted", "False", "QuotaExceeded")
+
+
 @pytest.mark.ledger("B-085", "B-086")
 def test_a_restart_changes_neither_who_is_admitted_nor_whose_turn_it_is():
     desk = Desk()

@@ -97,7 +97,9 @@ def _show(book: Book, key: Key) -> None:
         return
     waits = book.queued.get(key, "")
     reason, message = ("QuotaExceeded", waits) if waits else ("WithinQuota", "")
-    conditions = with_condition(stored.status.get("conditions") or (), "Admitted", not waits, reason, message, book.now)
+    given = stored.status.get("conditions")  # a client may have written anything there
+    kept = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
+    conditions = with_condition(kept, "Admitted", not waits, reason, message, book.now)
     phase = PENDING if waits else KINDS[key.kind].admitted
     status = {**stored.status, "phase": phase, "conditions": conditions}
     if status != stored.status:
