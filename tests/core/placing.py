@@ -1,4 +1,4 @@
-"""A cluster as the scheduler sees it, over many cycles: what is placed stays, what drains leaves at the next step."""
+"""A cluster as the scheduler sees it, over many cycles: what is placed stays, what drains leaves `linger` steps later."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ class Cluster:
         self.now = 1000.0
         self.evictions: list[tuple[str, str]] = []
         self.reserved = {}
+        self.linger = 1
+        self._leaves: dict[str, int] = {}
+        self._steps = 0
         self._names = count()
 
     def want(self, name, replicas=1, gang=None, cpu=0, gpu=0, **more):
@@ -59,13 +62,15 @@ class Cluster:
 
     def step(self, seconds=1.0) -> Plan:
         """What drained has left; one cycle; what it decided is done."""
+        self._steps += 1
         for name, demand in self.demands.items():
-            staying = tuple(p for p in demand.placements if not p.draining)
-            self.demands[name] = replace(demand, placements=staying)
+            there = tuple(p for p in demand.placements if not p.draining or self._leaves[p.id] > self._steps)
+            self.demands[name] = replace(demand, placements=there)
         self.now += seconds
         plan = run_cycle(self.snapshot(), self.policy, self.settings)
         self.reserved = plan.reserved
         gone = {drain.placement: drain.reason for drain in plan.drains}
+        self._leaves |= dict.fromkeys(gone, self._steps + self.linger)
         for name, demand in self.demands.items():
             kept = tuple(replace(p, draining=True) if p.id in gone else p for p in demand.placements)
             self.evictions += [(name, gone[p.id]) for p in demand.placements if p.id in gone]

@@ -30,6 +30,7 @@ def play(seed: int, steps: int) -> list[tuple[str, str]]:
     cluster = Cluster([node(f"n{i}", cpus=8, gpus=2) for i in range(3)], quotas=quotas)
     for step in range(steps):
         name = f"j{step}"
+        cluster.linger = dice.choice((1, 1, 2, 5))
         if dice.random() < 0.4 and len(cluster.demands) < 12:
             arrive(cluster, name, dice)
         elif cluster.demands and dice.random() < 0.2:

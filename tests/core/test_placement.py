@@ -185,6 +185,34 @@ def test_quotas_lend_what_is_not_used_and_get_it_back():
     assert [reason for _, reason in cluster.evictions] == ["borrowed capacity goes back to b0"]
 
 
+def test_only_as_much_is_taken_back_as_is_asked_however_long_it_takes_to_leave():
+    quotas = (
+        QuotaView("all", hard={"cpu": 8000}),
+        *(QuotaView(tenant, "all", guaranteed={"cpu": 4000}) for tenant in "ab"),
+    )
+    cluster = Cluster([node("n1", cpus=4), node("n2", cpus=4)], quotas=quotas)
+    for i in range(8):
+        cluster.want(f"b{i}", cpu=1000, quotas=("b",), charge={"cpu": 1000}, tenant="b")
+    cluster.steps(3)
+    cluster.linger = 6
+    cluster.want("a0", 2, gang=2, cpu=1000, quotas=("a",), charge={"cpu": 1000}, tenant="a")
+    for _ in range(5):
+        plan = cluster.step()
+        assert why(plan, "a0")[0] == "Reclaiming" and len(cluster.evictions) == 2
+    cluster.steps(2)
+    assert cluster.has("a0") == 2 and len(cluster.evictions) == 2
+    assert sum(cluster.has(f"b{i}") for i in range(8)) == 6
+
+
+def test_reserved_room_is_no_way_around_a_quota():
+    cluster = Cluster([node(cpus=4)], quotas=(QuotaView("q", hard={"cpu": 4000}),))
+    cluster.want("low", cpu=4000, rank=0).steps(2)
+    cluster.want("high", cpu=4000, rank=9, quotas=("q",), charge={"cpu": 4000}).step()
+    cluster.options["quotas"] = (QuotaView("q", hard={"cpu": 1000}),)
+    cluster.steps(6)
+    assert cluster.has("high") == 0
+
+
 def test_quotas_tell_gpu_models_apart():
     quota = QuotaView("t", hard={"requests.nvidia.com/gpu@NVIDIA A100": 1000})
     cluster = Cluster([node("n1", gpus=2), node("n2", gpus=2, model="Tesla T4")], quotas=(quota,))

@@ -175,6 +175,8 @@ class Proposal:
                 node.leaving += view.workload
                 if placement.devices:
                     occupy(node.gpus_later, placement.devices, -1)
+            if placement.draining and view.quotas:
+                self.quotas.leave(view.quotas, self._charged(demand, self.nodes.get(placement.node)))
         if counted:
             return
         tenant.share += demand.count * share / tenant.weight
@@ -207,15 +209,16 @@ class Proposal:
         charge = demand.view.charge
         return charge_on(charge, node.model) if node is not None and self.quotas.by_model else charge
 
-    def room(self, demand: DemandState) -> bool:
-        """Do the limits of the session and of its application, or those on workloads and quotas, allow one more?"""
+    def room(self, demand: DemandState, *, later: bool = False) -> bool:
+        """Do the limits of the session and of its application, or those on workloads and quotas, allow one more? `later`: once what
+        leaves has given its quotas back."""
         view = demand.view
         below = view.max is None or demand.present + demand.promised < view.max
         if not below or self.app_counts[view.app] >= view.app_max:
             return False
         if view.workload and not self.admits(demand):
             return False
-        return not view.quotas or self.quotas.refusal(view.quotas, view.charge, demand.together) is None
+        return not view.quotas or self.quotas.refusal(view.quotas, view.charge, demand.together, later=later) is None
 
     def admits(self, demand: DemandState) -> bool:
         """May this workload begin, as far as their number is limited?"""
@@ -227,7 +230,7 @@ class Proposal:
         if not self.has_place(demand, node, later=later):
             return False
         if self.quotas.by_model and demand.view.quotas:
-            return self.quotas.refusal(demand.view.quotas, self._charged(demand, node)) is None
+            return self.quotas.refusal(demand.view.quotas, self._charged(demand, node), later=later) is None
         return True
 
     @staticmethod
@@ -305,6 +308,8 @@ class Proposal:
             self.memory.coming[node.name] = None
             if placement.devices:
                 occupy(node.gpus_later, placement.devices, -1)
+        quotas, charged = demand.view.quotas, self._charged(demand, node)
+        self.quotas.leave(quotas, charged)
         self._leave(demand, -1)
         demand.leaving.append(placement.id)
         self.drains.append(Drain(placement.id, reason))
@@ -315,6 +320,7 @@ class Proposal:
                 node.later = later
                 if placement.devices:
                     occupy(node.gpus_later, placement.devices, 1)
+            self.quotas.leave(quotas, charged, -1)
             self._leave(demand, 1)
             demand.leaving.pop()
             self.drains.pop()

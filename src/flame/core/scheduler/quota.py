@@ -33,6 +33,7 @@ class QuotaTree:
     def __init__(self, views: Iterable[QuotaView], used: Mapping[str, Mapping[str, int]] | None = None) -> None:
         self._views = {view.name: view for view in views}
         self._used: dict[str, dict[str, int]] = {name: dict((used or {}).get(name, {})) for name in self._views}
+        self._leaving: dict[str, dict[str, int]] = {}
         self._children: dict[str, list[str]] = {}
         for view in self._views.values():
             self._children.setdefault(view.parent, []).append(view.name)
@@ -63,32 +64,45 @@ class QuotaTree:
             for resource, amount in amounts.items():
                 used[resource] = used.get(resource, 0) + sign * amount
 
-    def refusal(self, quotas: Sequence[str], amounts: Mapping[str, int], count: int = 1) -> Refusal | None:
-        """What forbids `count` more placements of this size; None when nothing does."""
+    def leave(self, quotas: Sequence[str], amounts: Mapping[str, int], sign: int = 1) -> None:
+        """A placement that is booked is on its way out (or, with -1, stays after all)."""
         for name in self._chain(quotas):
-            view, used = self._views[name], self._used[name]
+            leaving = self._leaving.setdefault(name, {})
+            for resource, amount in amounts.items():
+                leaving[resource] = leaving.get(resource, 0) + sign * amount
+
+    def refusal(
+        self, quotas: Sequence[str], amounts: Mapping[str, int], count: int = 1, *, later: bool = False
+    ) -> Refusal | None:
+        """What forbids `count` more placements of this size (`later`: once what leaves has left); None when nothing does."""
+        for name in self._chain(quotas):
+            view = self._views[name]
             for resource, amount in amounts.items():
                 if amount <= 0:
                     continue
-                have, asked = used.get(resource, 0), amount * count
+                have, asked = self._have(name, resource, later), amount * count
                 limit = view.hard.get(resource)
                 if limit is not None and have + asked > limit:
                     return Refusal(name, resource, have, limit, asked)
                 guaranteed = view.guaranteed.get(resource)
                 if guaranteed is None or have + asked <= guaranteed:
                     continue
-                room = guaranteed - min(have, guaranteed) + max(0, self.lendable(name, resource))
+                room = guaranteed - min(have, guaranteed) + max(0, self.lendable(name, resource, later=later))
                 if asked > room:
                     return Refusal(name, resource, have, have + room, asked, borrowing=True)
         return None
 
-    def lendable(self, borrower: str, resource: str) -> int:
+    def _have(self, name: str, resource: str, later: bool) -> int:
+        used = self._used[name].get(resource, 0)
+        return used - self._leaving.get(name, {}).get(resource, 0) if later else used
+
+    def lendable(self, borrower: str, resource: str, *, later: bool = False) -> int:
         """What siblings would still lend: their unused guarantees as far as they lend, less what is borrowed already by anybody."""
         free = borrowed = 0
         for name in self._children.get(self._views[borrower].parent, ()):
             view = self._views[name]
             guaranteed = view.guaranteed.get(resource, 0)
-            have = self._used[name].get(resource, 0)
+            have = self._have(name, resource, later)
             borrowed += max(0, have - guaranteed)
             if name != borrower:
                 unused = max(0, guaranteed - have)
@@ -106,22 +120,23 @@ class QuotaTree:
         )
 
     def borrows(self, quotas: Sequence[str], amounts: Mapping[str, int]) -> bool:
-        """Does any of them use more than it is guaranteed, of something that is in `amounts`?"""
+        """Will any of them still use more than it is guaranteed, of something that is in `amounts`, when what leaves has left?"""
         return any(
-            self._used[name].get(resource, 0) > self._views[name].guaranteed[resource]
+            self._have(name, resource, True) > self._views[name].guaranteed[resource]
             for name in self._chain(quotas)
             for resource in amounts
             if resource in self._views[name].guaranteed
         )
 
     def is_owed(self, quotas: Sequence[str], amounts: Mapping[str, int], count: int = 1) -> bool:
-        """Would `count` more still be within what some of them are guaranteed, and within no more than that in the others?"""
+        """Would `count` more still be within what some of them are guaranteed, and within no more than that in the others, when what
+        leaves has left?"""
         owed = False
         for name in self._chain(quotas):
             for resource, amount in amounts.items():
                 guaranteed = self._views[name].guaranteed.get(resource)
                 if guaranteed is not None and amount > 0:
-                    if self._used[name].get(resource, 0) + amount * count > guaranteed:
+                    if self._have(name, resource, True) + amount * count > guaranteed:
                         return False
                     owed = True
         return owed

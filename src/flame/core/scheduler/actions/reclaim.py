@@ -50,7 +50,7 @@ def reclaim(proposal: Proposal, policy: Policy, settings: SchedulingSettings) ->
 
 def _may_claim(proposal: Proposal, demand: DemandState) -> bool:
     """Nothing but capacity keeps it: or what others borrowed of its quota."""
-    if proposal.room(demand):
+    if proposal.room(demand, later=True):
         return True
     view = demand.view
     return bool(view.quotas) and proposal.quotas.is_owed(view.quotas, view.charge, demand.together)
@@ -87,7 +87,7 @@ def _make_room(proposal: Proposal, policy: Policy, demand: DemandState) -> bool:
 
 
 def _room_for_one(proposal: Proposal, policy: Policy, demand: DemandState) -> list[Undo] | None:
-    if proposal.room(demand):
+    if proposal.room(demand, later=True):
         node = later_node(proposal, policy, demand, everywhere=True)
         if node is not None:
             return [proposal.promise(demand, node)]
@@ -146,7 +146,7 @@ def _grounds(proposal: Proposal, policy: Policy, demand: DemandState) -> list[_G
         return SHARE
 
     grounds: list[_Ground] = []
-    if proposal.room(demand):
+    if proposal.room(demand, later=True):
         grounds.append(_Ground("idle", is_idle, is_idle, lambda owner: IDLE))
         grounds.append(_Ground(("owed", mine.rank, mine.priority), ranks_lower, is_owed, why_owed))
     if mine.quotas and proposal.quotas.is_owed(mine.quotas, mine.charge, demand.together):
@@ -227,16 +227,21 @@ def _could(need: Resources, node: NodeState, most: Resources) -> bool:
 def _enough(
     proposal: Proposal, demand: DemandState, node: NodeState, offered: list[Victim], ground: _Ground
 ) -> list[Victim] | None:
-    """Who must leave this node so that one placement of the demand fits; with a gang all of it goes, wherever it is."""
+    """Who must leave this node so that one placement of the demand fits, also into its quotas as far as that is possible here; with a
+    gang all of it goes, wherever it is."""
     need = demand.view.resources
-    if proposal.room(demand) and proposal.will_take(node, demand):
+
+    def fits_then() -> bool:
+        return proposal.will_take(node, demand) and proposal.room(demand, later=True)
+
+    if fits_then():
         return None  # it is not for room that it is kept from here
     taken: list[list[Victim]] = []
     undo: list[Undo] = []
     gone: set[str] = set()
     short = lacking(need, node.later)
     for owner, placement in offered:
-        if taken and proposal.will_take(node, demand):
+        if taken and fits_then():
             break
         if owner is demand or not ground.might(owner, placement):
             continue
@@ -252,10 +257,12 @@ def _enough(
         gone |= {one.id for one in group}
         undo += [proposal.drain(owner, one, "") for one in group]
         short = lacking(need, node.later)
-    enough = bool(taken) and proposal.will_take(node, demand)
+    enough, whole = bool(taken) and proposal.will_take(node, demand), fits_then()
     for take_back in reversed(undo):
         take_back()
-    return _least(proposal, demand, node, taken) if enough else None
+    if not enough or not whole:
+        return [victim for group in taken for victim in group] if enough else None
+    return _least(proposal, taken, fits_then)
 
 
 def _group(proposal: Proposal, owner: DemandState, placement: PlacementView) -> list[PlacementView]:
@@ -265,7 +272,7 @@ def _group(proposal: Proposal, owner: DemandState, placement: PlacementView) -> 
     return [placement]
 
 
-def _least(proposal: Proposal, demand: DemandState, node: NodeState, taken: list[list[Victim]]) -> list[Victim]:
+def _least(proposal: Proposal, taken: list[list[Victim]], fits_then: Callable[[], bool]) -> list[Victim]:
     """Spare those that need not go after all, the dearest first."""
     needed = list(taken)
     for group in sorted(
@@ -275,7 +282,7 @@ def _least(proposal: Proposal, demand: DemandState, node: NodeState, taken: list
             break
         rest = [other for other in needed if other is not group]
         undo = [proposal.drain(owner, placement, "") for other in rest for owner, placement in other]
-        if proposal.will_take(node, demand):
+        if fits_then():
             needed = rest
         for take_back in reversed(undo):
             take_back()

@@ -27,7 +27,7 @@ def reserve(proposal: Proposal, policy: Policy, settings: SchedulingSettings) ->
         nodes = tuple(proposal.reserved.get(holder.view.session, ()))
         for take_back in reversed(undo):
             take_back()
-        if not place_some(proposal, policy, holder, set(), later=False):
+        if not proposal.room(holder) or not place_some(proposal, policy, holder, set(), later=False):
             for name in nodes:
                 proposal.promise(holder, proposal.nodes[name])
 
@@ -48,7 +48,7 @@ def _promise(proposal: Proposal, policy: Policy, holder: DemandState) -> list[Un
     undo: list[Undo] = []
     for name in proposal.snapshot.reserved[holder.view.session]:
         node = proposal.nodes.get(name)
-        if node is None or holder.unmet == 0 or not proposal.room(holder):
+        if node is None or holder.unmet == 0 or not proposal.room(holder, later=True):
             continue
         if proposal.will_take(node, holder) and policy.fits(node, holder):
             undo.append(proposal.promise(holder, node))

@@ -39,14 +39,14 @@ def why_at_once(proposal: Proposal, demand: DemandState) -> tuple[Why, str] | No
             Why.MAX_CONCURRENT_WORKLOADS,
             f"{proposal.workloads} workloads run and scheduling.maxConcurrentWorkloads is {limit}; it starts when one of them ends",
         )
-    count = demand.together
-    if view.quotas and (refusal := proposal.quotas.refusal(view.quotas, view.charge, count)):
-        return Why.QUOTA_EXCEEDED, quota_text(refusal)
     if demand.promised:
         return (
             Why.RECLAIMING,
             f"room for {demand.promised} of its replicas is reserved; they start when others have left it",
         )
+    count = demand.together
+    if view.quotas and (refusal := proposal.quotas.refusal(view.quotas, view.charge, count)):
+        return Why.QUOTA_EXCEEDED, quota_text(refusal)
     if not proposal.nodes:
         known = len(proposal.snapshot.nodes)
         return Why.NO_NODES, f"no node is ready ({known} known); start an agent or wait until one comes back"
