@@ -15,7 +15,10 @@ from flame.core.model.reactor import Peer
 from flame.core.objects.kinds import find_kind
 from flame.core.objects.state import Key
 from flame.core.objects.store import Change
+from flame.core.objects.tree import NAMESPACE
 
+POLICIES = ("PriorityClass", "FlameQuota", "ResourceQuota", "FlameValues")
+"""Kinds on which every workload may depend; and the ConfigMaps of the cluster's own namespace."""
 MAX_WAIT = 60.0
 """Seconds a watch waits for news."""
 MAX_PAGE = 1000
@@ -68,10 +71,12 @@ def changed(book: Book, key: Key) -> None:
         workloads.sync(book, key)
     elif key.kind in counted.KINDS:
         counted.changed(book, key)
-    else:
-        if key.kind == "ServiceAccount" and book.objects.find(*key) is None and drop_account(book, key):
-            tell_all(book)
+    elif key.kind in POLICIES or (key.kind == "ConfigMap" and key.namespace == NAMESPACE):
         book.settings_changed = True
+    elif key.kind == "ConfigMap":
+        workloads.config_changed(book, key)
+    elif key.kind == "ServiceAccount" and book.objects.find(*key) is None and drop_account(book, key):
+        tell_all(book)
     book.changed()
 
 

@@ -81,6 +81,13 @@ def configs(book: Book, stored: Stored) -> dict[str, Mapping[str, Any]]:
     return {name: config.body for name, config in found.items() if config is not None}
 
 
+def config_changed(book: Book, key: Key) -> None:
+    """Workloads that name this ConfigMap are read again."""
+    for stored in list(book.objects.list(KIND, key.tenant, key.namespace).items):
+        if key.name in config_names(stored.body):
+            sync(book, stored.key)
+
+
 def sync_all(book: Book) -> None:
     """Settings, classes or quotas have changed."""
     for stored in list(book.objects.each(KIND)):
