@@ -86,8 +86,12 @@ class Cluster:
                 devices=new.devices,
                 rate=cost,
                 saved=self.now,
+                overdue=demand.waiting > 0 and self.now - demand.waiting >= self.settings.aging,
             )
-            self.demands[new.session] = replace(demand, placements=(*demand.placements, placed), waiting=0.0)
+            self.demands[new.session] = replace(demand, placements=(*demand.placements, placed))
+        for name, demand in self.demands.items():
+            waits = demand.workload and demand.want > sum(not p.draining for p in demand.placements)
+            self.demands[name] = replace(demand, waiting=(demand.waiting or self.now) if waits else 0.0)
         return plan
 
     def steps(self, number, seconds=1.0):

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from flame.core.model.snapshot import QuotaView
+from flame.core.scheduler.settings import SchedulingSettings
 
 GAME = 500
 """Steps of one game; the next one begins with an empty cluster."""
@@ -27,7 +28,8 @@ def play(seed: int, steps: int) -> list[tuple[str, str]]:
     """One game; the evictions. Raises AssertionError where a promise is broken."""
     dice = random.Random(seed)
     quotas = (QuotaView("all"), *(QuotaView(t, "all", guaranteed={"cpu": 8000}) for t in "ab"))
-    cluster = Cluster([node(f"n{i}", cpus=8, gpus=2) for i in range(3)], quotas=quotas)
+    aging = SchedulingSettings(aging=dice.choice((20.0, 600.0)))
+    cluster = Cluster([node(f"n{i}", cpus=8, gpus=2) for i in range(3)], settings=aging, quotas=quotas)
     for step in range(steps):
         name = f"j{step}"
         cluster.linger = dice.choice((1, 1, 2, 5))

@@ -354,6 +354,28 @@ def test_a_node_takes_only_so_many_replicas():
     assert cluster.where("j") == ["n1"] * 10 + ["n2"]
 
 
+@pytest.mark.ledger("B-090")
+def test_who_waits_for_all_of_a_node_keeps_nothing_idle_and_gets_it_back():
+    cluster = Cluster([node("n1", cpus=4), node("n2", cpus=4)], settings=SchedulingSettings(aging=10.0))
+    cluster.want("old1", cpu=3000).want("old2", cpu=3000).steps(2)
+    cluster.want("wide", 2, gang=2, cpu=4000).steps(12)
+    cluster.want("small1", cpu=1000).want("small2", cpu=1000).steps(2)
+    assert cluster.has("small1") == cluster.has("small2") == 1  # beside old1 and old2, where wide has no room
+    cluster.end("old1")
+    cluster.want("late", cpu=2000).steps(2)
+    assert cluster.has("late") == 1 and not cluster.evictions
+    cluster.end("old2")
+    cluster.steps(3)
+    assert cluster.has("wide") == 2
+    assert {name for name, why in cluster.evictions if why == "it started while wide had waited for too long"} == {
+        "small1",
+        "small2",
+        "late",
+    }
+    cluster.steps(40)
+    assert cluster.has("wide") == 2 and len(cluster.evictions) == 3  # it had waited itself: nobody gets it from there
+
+
 @pytest.mark.ledger("B-104")
 def test_a_node_with_its_number_of_replicas_gives_a_replica_not_executors():
     cluster = Cluster([node(cpus=8, max_replicas=1)])

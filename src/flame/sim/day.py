@@ -85,6 +85,7 @@ class _Load:
     rank: str = "normal"
     seconds: float = 0.0
     workload: bool = False
+    replicas: int = 0
     running: set[str] = field(default_factory=set)
     first: float | None = None
 
@@ -243,7 +244,7 @@ class DayWorld:
             },
         }  # fmt: skip
         key = f"job/{tenant}/default/{name}"
-        self.loads[key] = _Load(key, tenant, (4.0, float(gpus)), replicas, self.now, rank, seconds, workload=True)
+        self.loads[key] = _Load(key, tenant, (4.0, float(gpus)), replicas, self.now, rank, seconds, True, replicas)
         self.put(body, tenant)
 
     def _session(self, tenant: str) -> None:
@@ -303,6 +304,9 @@ class DayWorld:
             self.preempted += message.reason.startswith("preempted")
             self._exit(message.placement, self.dice.uniform(0.0, 1.0))
         elif isinstance(message, m.StopPlacement):
+            load = self.loads.get(self.placed.get(message.id, ""))
+            if load is not None and load.workload:
+                load.want = load.replicas  # it begins again as a whole
             self.evictions += message.reason.startswith("preempted")
             self._exit(message.id, self.dice.uniform(0.0, 2.0))
 

@@ -166,7 +166,7 @@ def workload_view(book: Book, demand: Demand, job: Job) -> DemandView:
     views = tuple(
         PlacementView(
             p.id, p.node, p.held(), p.since, p.state == PlacementState.DRAINING, None, p.devices,
-            (p.resources.get("gpu", 0) + p.resources.get("cpu", 0) / 100) / 1000, max(p.since, job.checkpoint), job.safe_until,
+            (p.resources.get("gpu", 0) + p.resources.get("cpu", 0) / 100) / 1000, max(p.since, job.checkpoint), job.safe_until, job.overdue,
         )
         for p in demand.placements.values()
     )  # fmt: skip

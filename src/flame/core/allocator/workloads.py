@@ -34,6 +34,8 @@ from flame.core.workloads.status import status_of
 CODE = 5001
 STATUS_PAUSE = 0.05
 """Seconds between two writes of one status, unless its phase changes."""
+DOUBLINGS = 8
+"""Times at most that the protection of who waited too long grows: its work would be lost again and again, and never come to an end."""
 KIND = "FlameWorkload"
 
 
@@ -248,8 +250,10 @@ def begin(book: Book, demand: Demand, job: Job, node: Node, devices: dict[str, i
     if not ranks or node.peer is None or job.over or job.deleting:
         return None
     rank, spec = ranks[0], job.spec
-    if job.waiting and book.now - job.waiting >= book.settings.scheduling.aging:
-        job.safe_until = book.now + book.settings.scheduling.protect
+    late = job.waiting > 0 and book.now - job.waiting >= book.settings.scheduling.aging
+    job.overdue = late or (job.overdue and bool(job.replicas))
+    if late:
+        job.safe_until = book.now + book.settings.scheduling.protect * 2 ** min(job.setbacks, DOUBLINGS)
     placement = Placement(
         id=book.new_id("replica"), session=job.key, app=job.key, node=node.info.name, resources=demand.resources,
         since=book.now, devices=dict(devices), rank=rank,

@@ -18,6 +18,7 @@ class PlacementView:
     idle_since: since when it waits for a task, None: it does not
     rate:       GPUs it has (a CPU counts as a hundredth), whose time since `saved` (its start, or its last checkpoint) is lost with it
     safe_until: not evicted before
+    overdue:    its owner had waited for too long when it started: nobody else who has may take it
     """
 
     id: str
@@ -30,6 +31,7 @@ class PlacementView:
     rate: float = 0.0
     saved: float = 0.0
     safe_until: float = 0.0
+    overdue: bool = False
 
     def cost(self, now: float) -> float:
         """What its eviction loses, in GPU-seconds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flame.core.model.snapshot import Plan, Snapshot
 from flame.core.scheduler.actions.allocate import allocate
 from flame.core.scheduler.actions.explain import explain
-from flame.core.scheduler.actions.reclaim import reclaim
+from flame.core.scheduler.actions.reclaim import reclaim, serve_longest
 from flame.core.scheduler.actions.release import release
 from flame.core.scheduler.actions.reserve import reserve
 from flame.core.scheduler.hooks import Policy
@@ -19,6 +19,7 @@ def run_cycle(snapshot: Snapshot, policy: Policy, settings: SchedulingSettings, 
     proposal = Proposal(snapshot, memory)
     release(proposal)
     reserve(proposal, policy, settings)
+    serve_longest(proposal, policy, settings)
     allocate(proposal, policy, settings)
     reclaim(proposal, policy, settings)
     explain(proposal, policy, settings)

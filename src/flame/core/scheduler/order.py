@@ -1,7 +1,7 @@
 """The one order in which demands are served: class rank, what the tenant was given, then what the plugins say, then age.
 
-A demand that has waited for longer than the aging bound goes before all ranks. It may not evict anybody for that: it gets what
-becomes free.
+A demand that has waited for longer than the aging bound goes before all ranks. It gets what becomes free, and what began after that
+bound: a workload that may evict keeps nothing idle while it waits for enough, it takes it back from who has started since.
 """
 
 from __future__ import annotations

@@ -93,6 +93,8 @@ class Job:
     """Fields of its spec that are accepted and not acted upon."""
     waiting: float = 0.0
     safe_until: float = 0.0
+    overdue: bool = False
+    """It had waited for too long when it started."""
     status_due: float = 0.0
     status_waits: bool = False
     rendezvous: str = ""
@@ -110,6 +112,11 @@ class Job:
     @property
     def over(self) -> bool:
         return self.phase in (SUCCEEDED, FAILED)
+
+    @property
+    def setbacks(self) -> int:
+        """How often all of it, or as much as that, was evicted or lost."""
+        return max(self.attempt - 1 - self.failed, self.losses // max(1, self.spec.replicas))
 
     @property
     def whole(self) -> bool:

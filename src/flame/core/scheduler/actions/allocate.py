@@ -33,24 +33,28 @@ def _fill(
 
     waiting = [demand for demand in proposal.demands.values() if hungry(demand)]
     line = Line(policy, proposal, waiting, settings.aging)
+    holds = False  # one at a time: several would keep idle what none of them has enough of
     while (demand := line.pop()) is not None:
         # The limits of an application are shared: another session may have used them up meanwhile.
         if not hungry(demand):
             continue
         if place_some(proposal, policy, demand, full):
             line.push(demand)
-        elif aged(demand, proposal.now, settings.aging):
+        elif not holds and aged(demand, proposal.now, settings.aging) and not lends(proposal, demand, waiting):
             hold_back(proposal, policy, demand)
+            holds = True
 
 
 def place_some(
     proposal: Proposal, policy: Policy, demand: DemandState, full: set[object], *, later: bool = True
 ) -> bool:
     """As many as must come together on the best nodes, or (`later`) the promise of room that is draining; False when no nodes take them."""
+    count = demand.together
+    if demand.promised > 0 and demand.count < demand.view.gang:
+        return later and _promise(proposal, policy, demand, count)  # all start together: a part has to wait already
     shape = shape_of(proposal, demand)
     if shape in full:
         return False
-    count = demand.together
     lasting = later and lasts(proposal, policy, demand)
     if lasting and proposal.memory.still_full(shape, demand.view.resources, count):
         full.add(shape)
@@ -69,6 +73,15 @@ def lasts(proposal: Proposal, policy: Policy, demand: DemandState) -> bool:
     rules = demand.view.rules
     among = rules.near or rules.apart or rules.spread or proposal.any_apart
     return demand.view.workload and not (among or proposal.quotas.by_model or policy.guarded)
+
+
+def may_evict(proposal: Proposal, demand: DemandState) -> bool:
+    return demand.view.workload and demand.view.preempts and proposal.snapshot.preemption
+
+
+def lends(proposal: Proposal, demand: DemandState, waiting: Iterable[DemandState]) -> bool:
+    """May others have meanwhile what it waits for? From who ranks higher it would not get it back."""
+    return may_evict(proposal, demand) and all(other.view.rank <= demand.view.rank for other in waiting)
 
 
 def hold_back(proposal: Proposal, policy: Policy, demand: DemandState) -> None:

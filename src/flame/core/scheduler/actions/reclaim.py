@@ -1,7 +1,8 @@
 """Find room for those who still wait: idle executors of others first, then whoever has too much, is borrowed, or ranks lower.
 
-Executors leave at a task boundary; replicas are evicted, a gang as a whole. What is evicted ranks strictly lower or gives back what it
-borrowed, and rank is fixed: no two can evict each other in turns.
+Executors leave at a task boundary; replicas are evicted, a gang as a whole. What is evicted ranks strictly lower, gives back what it
+borrowed, or started after the other had waited beyond the aging bound already, without having waited as long itself. Ranks are fixed,
+and who was evicted starts as one that has waited, at the latest after the bound: no two can evict each other in turns.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from dataclasses import dataclass
 
 from flame.core.model.resources import Resources, lacking, total
 from flame.core.model.snapshot import PlacementView
-from flame.core.scheduler.actions.allocate import later_node
+from flame.core.scheduler.actions.allocate import later_node, may_evict, place_some
 from flame.core.scheduler.candidates import MANY
 from flame.core.scheduler.hooks import Policy
 from flame.core.scheduler.nodestate import NodeState
-from flame.core.scheduler.order import QUANTUM, Line
+from flame.core.scheduler.order import QUANTUM, Line, aged
 from flame.core.scheduler.proposal import DemandState, Proposal, Undo
 from flame.core.scheduler.settings import SchedulingSettings
 
@@ -25,6 +26,7 @@ Victim = tuple[DemandState, PlacementView]
 MayTake = Callable[[DemandState, PlacementView], bool]
 IDLE, SHARE = "idle while another session waits", "another session is below its share"
 RANK, QUOTA = "preempted by {} (priority {} over {})", "borrowed capacity goes back to {}"
+YOUNGER = "it started while {} had waited for too long"
 
 
 def reclaim(proposal: Proposal, policy: Policy, settings: SchedulingSettings) -> None:
@@ -35,17 +37,31 @@ def reclaim(proposal: Proposal, policy: Policy, settings: SchedulingSettings) ->
 
     if len(proposal.demands) + len(proposal.snapshot.others) < 2:
         return
-    waiting = _askers(proposal, [demand for demand in proposal.demands.values() if waits(demand)])
+    waiting = _askers(proposal, settings, [demand for demand in proposal.demands.values() if waits(demand)])
     if len(waiting) > REACH and len(proposal.nodes) > MANY:
         waiting = [waiting[at] for at in proposal.memory.turns(len(waiting), REACH)]
         proposal.recheck_at(proposal.now + settings.recheck)
     line = Line(policy, proposal, waiting, settings.aging)
     while (demand := line.pop()) is not None:
-        if _make_room(proposal, policy, demand):
+        if _make_room(proposal, policy, settings, demand):
             if waits(demand):
                 line.push(demand)
         elif proposal.others_run(demand):
             proposal.recheck_at(proposal.now + settings.recheck)
+
+
+def serve_longest(proposal: Proposal, policy: Policy, settings: SchedulingSettings) -> None:
+    """Before anybody else gets what became free: the first of those that have waited for too long, if it may evict for that."""
+
+    def waits(demand: DemandState) -> bool:
+        return not demand.view.hold and demand.unmet > 0 and aged(demand, proposal.now, settings.aging)
+
+    waiting = [demand for demand in proposal.demands.values() if waits(demand) and may_evict(proposal, demand)]
+    demand = Line(policy, proposal, waiting, settings.aging).pop()
+    if demand is None or not proposal.room(demand, later=True):
+        return
+    if not proposal.room(demand) or not place_some(proposal, policy, demand, set(), later=False):
+        _make_room(proposal, policy, settings, demand)
 
 
 def _may_claim(proposal: Proposal, demand: DemandState) -> bool:
@@ -56,7 +72,7 @@ def _may_claim(proposal: Proposal, demand: DemandState) -> bool:
     return bool(view.quotas) and proposal.quotas.is_owed(view.quotas, view.charge, demand.together)
 
 
-def _askers(proposal: Proposal, demands: list[DemandState]) -> list[DemandState]:
+def _askers(proposal: Proposal, settings: SchedulingSettings, demands: list[DemandState]) -> list[DemandState]:
     """Of these the ones for whom there is anybody from whom they might get something: executors, lower ranks, borrowers."""
     lowest = proposal.totals.lowest if proposal.totals else None
     givers = [owner for owner in proposal.demands.values() if owner.above_min()]
@@ -65,7 +81,7 @@ def _askers(proposal: Proposal, demands: list[DemandState]) -> list[DemandState]
     lowest = min([*ranks, lowest] if lowest is not None else ranks, default=None)
 
     def may_find(demand: DemandState) -> bool:
-        if any(owner is not demand for owner in sessions):
+        if any(owner is not demand for owner in sessions) or aged(demand, proposal.now, settings.aging):
             return True
         borrowers = bool(demand.view.quotas) and bool(proposal.quotas)
         return lowest is not None and (lowest < demand.view.rank or borrowers)
@@ -73,11 +89,11 @@ def _askers(proposal: Proposal, demands: list[DemandState]) -> list[DemandState]
     return [demand for demand in demands if may_find(demand)]
 
 
-def _make_room(proposal: Proposal, policy: Policy, demand: DemandState) -> bool:
+def _make_room(proposal: Proposal, policy: Policy, settings: SchedulingSettings, demand: DemandState) -> bool:
     """For as many as must come together, or for none."""
     undo: list[Undo] = []
     for _ in range(demand.together):
-        done = _room_for_one(proposal, policy, demand)
+        done = _room_for_one(proposal, policy, settings, demand)
         if done is None:
             for take_back in reversed(undo):
                 take_back()
@@ -86,13 +102,15 @@ def _make_room(proposal: Proposal, policy: Policy, demand: DemandState) -> bool:
     return True
 
 
-def _room_for_one(proposal: Proposal, policy: Policy, demand: DemandState) -> list[Undo] | None:
+def _room_for_one(
+    proposal: Proposal, policy: Policy, settings: SchedulingSettings, demand: DemandState
+) -> list[Undo] | None:
     if proposal.room(demand, later=True):
         node = later_node(proposal, policy, demand, everywhere=True)
         if node is not None:
             return [proposal.promise(demand, node)]
     proposal.everybody()
-    for ground in _grounds(proposal, policy, demand):
+    for ground in _grounds(proposal, policy, settings, demand):
         found = _cheapest(proposal, policy, demand, ground)
         if found is not None:
             node, victims = found
@@ -116,7 +134,7 @@ class _Ground:
     why: Callable[[DemandState], str]
 
 
-def _grounds(proposal: Proposal, policy: Policy, demand: DemandState) -> list[_Ground]:
+def _grounds(proposal: Proposal, policy: Policy, settings: SchedulingSettings, demand: DemandState) -> list[_Ground]:
     """The mildest first."""
     mine = demand.view
 
@@ -140,6 +158,17 @@ def _grounds(proposal: Proposal, policy: Policy, demand: DemandState) -> list[_G
             return False
         return proposal.quotas.borrows(owner.view.quotas, mine.charge)
 
+    def is_younger(owner: DemandState, placement: PlacementView) -> bool:
+        late = placement.since >= mine.waiting + settings.aging and owner.view.rank <= mine.rank
+        return late and not placement.overdue and placement.safe_until <= proposal.now
+
+    def may_be_last(owner: DemandState, placement: PlacementView) -> bool:
+        quotas = proposal.quotas
+        if mine.quotas and quotas.would_borrow(mine.quotas, mine.charge):
+            # Who borrows would have to give it back to who does not.
+            return is_younger(owner, placement) and quotas.borrows(owner.view.quotas, mine.charge)
+        return is_younger(owner, placement)
+
     def why_owed(owner: DemandState) -> str:
         if owner.view.rank < mine.rank:
             return RANK.format(mine.session, mine.rank, owner.view.rank)
@@ -149,6 +178,9 @@ def _grounds(proposal: Proposal, policy: Policy, demand: DemandState) -> list[_G
     if proposal.room(demand, later=True):
         grounds.append(_Ground("idle", is_idle, is_idle, lambda owner: IDLE))
         grounds.append(_Ground(("owed", mine.rank, mine.priority), ranks_lower, is_owed, why_owed))
+        if aged(demand, proposal.now, settings.aging) and may_evict(proposal, demand):
+            key = "younger", mine.session
+            grounds.append(_Ground(key, is_younger, may_be_last, lambda owner: YOUNGER.format(mine.session)))
     if mine.quotas and proposal.quotas.is_owed(mine.quotas, mine.charge, demand.together):
         grounds.append(
             _Ground(("borrowed", mine.rank), has_quota, is_borrowed, lambda owner: QUOTA.format(mine.session))
