@@ -193,8 +193,12 @@ def on_terminal(command, environment, *steps, size=(30, 100)):
         if not data:
             break
         seen += data
-    code = process.wait(10)
-    os.close(ours)
+    try:
+        code = process.wait(10)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
     assert not waiting, (waiting, seen)
     return seen.decode(), code
 

@@ -41,10 +41,11 @@ def possible() -> str:
         return "network namespaces need root"
     if shutil.which("ip") is None:
         return "iproute2 is not installed"
-    done = subprocess.run(["ip", "netns", "add", "flame-probe"], capture_output=True, text=True)
+    name = f"flame-probe-{os.getpid()}"  # several test processes look at the same time
+    done = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True)
     if done.returncode:
         return f"no network namespace can be made: {done.stderr.strip()}"
-    ip("netns", "del", "flame-probe")
+    ip("netns", "del", name)
     return ""
 
 
