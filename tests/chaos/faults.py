@@ -50,7 +50,7 @@ def plan(seed: str, seconds: float, menu: list[Fault], gap: float = GAP) -> list
     dice = random.Random(seed)
     out: list[Planned] = []
     now = 0.5
-    while now < seconds:
+    while menu and now < seconds:  # without any: a calm round, which shows what work alone leaves behind
         fault = dice.choices(menu, [fault.weight for fault in menu])[0]
         length, lot = dice.uniform(*fault.seconds), dice.random()
         lasting = [p for p in out if p.start + p.seconds > now]

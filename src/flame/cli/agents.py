@@ -21,6 +21,10 @@ from flame.shell.address import Address, parse_all
 app = typer.Typer(help="Machines that work for a cluster.", no_args_is_help=True)
 
 
+def register(root: typer.Typer) -> None:
+    root.add_typer(app, name="agent")
+
+
 @app.command()
 def join(
     endpoint: Annotated[

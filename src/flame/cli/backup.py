@@ -26,6 +26,11 @@ Storage = Annotated[
 ]
 
 
+def register(app: typer.Typer) -> None:
+    for verb in (backup, restore):
+        app.command()(verb)
+
+
 def backup(file: File, data_dir: DataDir = None, storage: Storage = None) -> None:
     """Copy the journals of a cluster into a file, while it runs."""
     source = _place(data_dir, storage)

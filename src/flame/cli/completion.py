@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from typer._completion_shared import get_completion_script
 
+from flame.cli.output import write
 from flame.core.base.errors import FlameError, InvalidArgument
 
 SHELLS = ("bash", "zsh", "fish", "powershell")
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(completion)
+
+
+def completion(shell: Annotated[str, typer.Argument(help="bash, zsh, fish or powershell")]) -> None:
+    """Print a completion script."""
+    write(script("flame", shell))
 
 
 def script(program: str, shell: str) -> str:

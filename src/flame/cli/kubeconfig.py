@@ -16,6 +16,10 @@ from flame.core.base.errors import InvalidArgument, NotFound
 from flame.ops.paths import RunFile
 
 
+def register(app: typer.Typer) -> None:
+    app.command()(kubeconfig)
+
+
 def kubeconfig(
     data_dir: DataDir = None,
     server: Annotated[

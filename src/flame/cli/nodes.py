@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from flame.sdk.client import Client
 
 app = typer.Typer(help="Machines: list, cordon, drain.", no_args_is_help=True)
+
+
+def register(root: typer.Typer) -> None:
+    root.add_typer(app, name="node")
+
+
 STATES = ("Unknown", "Ready", "NotReady")
 LOOK = 0.2
 ISOLATION = "flame.isolation/"
