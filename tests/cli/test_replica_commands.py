@@ -227,8 +227,9 @@ def test_exec_with_a_terminal(box):
         )
     )
     assert "a2b" in screen and code == 3
+    # `exec`: a shell that is about to fork by vfork loses a Ctrl-C (dash 0.5.12, 4 % of those that come right after the echo).
     screen, code = on_terminal(
-        ["flame", "exec", "-it", "box", "--", "sh", "-c", "echo go; sleep 60"], box.environment, (b"go", b"\x03")
+        ["flame", "exec", "-it", "box", "--", "sh", "-c", "echo go; exec sleep 60"], box.environment, (b"go", b"\x03")
     )
     assert code == 130, "Ctrl-C goes to the command"
 
