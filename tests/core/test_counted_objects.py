@@ -161,3 +161,70 @@ def test_namespaces_count_by_themselves_and_the_tenants_quota_counts_them_togeth
     assert found["status"]["conditions"][0]["message"] == "quota tree: persistentvolumeclaims used 3, hard 3, asked 1"
     desk.ask(m.DeleteObject(kind, name="d", namespace="lab"))  # not b, which is older: its own namespace is full
     assert phases(desk, kind)["f"] == "Bound" and phases(desk, kind)["b"] == "Pending"
+
+
+def a_claim(name, storage):
+    body = an_object("PersistentVolumeClaim", name)
+    body["spec"]["resources"] = {"requests": {"storage": storage}}
+    return body
+
+
+@pytest.mark.ledger("B-085")
+def test_the_storage_of_claims_is_added_up():
+    desk, kind = Desk(), "PersistentVolumeClaim"
+    desk.apply(a_quota(**{"requests.storage": "100Gi"}))
+    for name, storage in (("a", "60Gi"), ("b", "50Gi"), ("c", "40Gi")):
+        desk.apply(a_claim(name, storage))
+        desk.world.wait(1)
+    assert phases(desk, kind) == {"a": "Bound", "b": "Pending", "c": "Bound"}  # c fits beside a, and b does not
+    assert condition(desk, kind, "b")[3] == "quota default/q: requests.storage used 60Gi, hard 100Gi, asked 50Gi"
+    assert desk.get("q", "ResourceQuota")["status"]["used"] == {"requests.storage": "100Gi"}
+    refused = desk.apply(a_claim("a", "61Gi"))
+    assert (refused.code, desk.get("a", kind)["spec"]["resources"]["requests"]["storage"]) == (
+        "permission_denied",
+        "60Gi",
+    )
+    assert "requests.storage used 100Gi, hard 100Gi, asked 1Gi" in refused.message
+    desk.apply(a_claim("a", "50Gi"))
+    assert desk.get("q", "ResourceQuota")["status"]["used"] == {"requests.storage": "90Gi"}
+    desk.ask(m.DeleteObject(kind, name="c"))
+    assert phases(desk, kind) == {"a": "Bound", "b": "Bound"}
+
+
+@pytest.mark.parametrize(
+    ("resource", "body"),
+    [
+        ("configmaps", {"apiVersion": "v1", "kind": "ConfigMap", "data": {}}),
+        ("count/configmaps", {"apiVersion": "v1", "kind": "ConfigMap", "data": {}}),
+        ("count/serviceaccounts", {"apiVersion": "v1", "kind": "ServiceAccount"}),
+        (
+            "count/roles.rbac.authorization.k8s.io",
+            {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "rules": []},
+        ),
+        ("count/flameworkloads.flame.xflops.cn", a_workload(replicas=0)),
+    ],
+)
+def test_what_cannot_wait_is_refused_when_there_is_one_too_many(resource, body):
+    desk, kind = Desk(), body["kind"]
+
+    def make(name, **more):
+        return desk.apply(body | {"metadata": {"name": name, "namespace": "default"}}, **more)
+
+    assert isinstance(make("before"), m.ObjectPut)
+    desk.apply(a_quota(**{resource: 2}))
+    assert isinstance(make("second"), m.ObjectPut)
+    for dry in (True, False):
+        refused = make("third", dry_run=dry)
+        assert refused.code == "permission_denied"
+        assert refused.message == f"{kind} third is too much: quota default/q: {resource} used 2, hard 2, asked 1"
+    assert isinstance(desk.get("third", kind), m.Failure)
+    assert isinstance(make("second"), m.ObjectPut), "what is there may be written again"
+    desk.world.restart()
+    desk.world.allocator.begin(desk.world.now)
+    desk.manager = desk.world.manager()
+    assert make("third").code == "permission_denied"
+    desk.ask(m.DeleteObject(kind, name="before"))
+    assert isinstance(make("third"), m.ObjectPut)
+    assert make("fourth").code == "permission_denied"
+    desk.apply(a_quota(**{resource: 3}))
+    assert isinstance(make("fourth"), m.ObjectPut)

@@ -15,7 +15,6 @@ import flame
 from flame.security.tls import diagnose
 from flame.testing.cluster import eventually
 
-
 TLS_DATA = bytes.fromhex("170303")
 """How records of application data begin (RFC 8446, 5.2)."""
 

@@ -1,75 +1,104 @@
-"""Claims and services under the quotas that count them: which are admitted, and which wait until others are gone.
+"""What quotas count beside replicas: claims (with their storage), services, and by number every other kind in a namespace.
 
-Whoever is admitted stays so, even when a quota becomes smaller. The status of an object says which of the two it is, and is the
-engine's: what a client writes there does not last.
+Claims and services that are too many wait until others are gone: there is something that they wait for. Of the other kinds the one too
+many is refused. Whoever is admitted stays so, even when a quota becomes smaller. The status of a claim or service says which of the two
+it is, and is the engine's: what a client writes there does not last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any
+
+import msgspec
 
 from flame.core.allocator.policy import quotas_for
 from flame.core.allocator.state import Book
+from flame.core.base.errors import PermissionDenied
+from flame.core.base.quantity import parse_quantity
 from flame.core.objects.conditions import with_condition
-from flame.core.objects.state import Key
+from flame.core.objects.kinds import KINDS
+from flame.core.objects.state import Key, Stored
+from flame.core.objects.store import Change
 from flame.core.scheduler.actions.waiting import refusal_text
 from flame.core.workloads.job import Job
 
 CODE = 5004
 
-
-class Counting(NamedTuple):
-    """resource: how quotas name it; admitted: the phase of one that is no longer waiting."""
-
-    resource: str
-    admitted: str
-
-
 CLAIM = "PersistentVolumeClaim"
-KINDS: Mapping[str, Counting] = {
-    CLAIM: Counting("persistentvolumeclaims", "Bound"),
-    "Service": Counting("services", "Active"),
-}
+WAITING = {CLAIM: "Bound", "Service": "Active"}
+"""Kinds that wait, and the phase of one that no longer does."""
+REFUSED = tuple(kind.name for kind in KINDS.values() if kind.namespaced and kind.writable and kind.name not in WAITING)
 PENDING = "Pending"
+STORAGE = "requests.storage"
 
 
 def settle(book: Book) -> None:
     """The quotas were read again: count what is admitted, and admit what may be now."""
-    for kind in KINDS:
+    named = {name for quota in book.quotas for name in (*quota.hard, *quota.guaranteed)}
+    book.refused_kinds = frozenset(kind for kind in REFUSED if not named.isdisjoint(_names(kind)))
+    before, book.counted = book.counted, {}
+    for kind in WAITING:
         found = list(book.objects.each(kind))
         for stored in sorted(found, key=lambda one: (one.metadata["creationTimestamp"], one.version)):
-            key = stored.key
-            if stored.status.get("phase") == PENDING and key not in book.counted:
-                book.queued.setdefault(key, "")
+            if stored.status.get("phase") == PENDING and stored.key not in before:
+                book.queued.setdefault(stored.key, "")
             else:
-                _count(book, key)
-                _show(book, key)
+                _count(book, stored)
+                _show(book, stored.key)
+    for kind in book.refused_kinds:
+        for stored in book.objects.each(kind):
+            _count(book, stored)
     _admit(book)
+
+
+def check(book: Book, change: Change) -> None:
+    """Of what cannot wait. Raises PermissionDenied for one too many, and for a claim that would grow beyond its quota."""
+    key = change.key
+    if key.kind == CLAIM and key in book.counted:
+        had = book.counted[key][1].get(STORAGE, 0)
+        asked = {STORAGE: _storage(msgspec.json.decode(change.body)["spec"]) - had}
+    elif change.change == "created" and key.kind in book.refused_kinds:
+        asked = dict.fromkeys(_names(key.kind), 1)
+    else:
+        return
+    refusal = book.tree.refusal(quotas_for(book, key.tenant, key.namespace), asked)
+    if refusal is not None:
+        raise PermissionDenied(
+            f"{key.kind} {key.name} is too much: {refusal_text(refusal)}",
+            hint=f"delete others, or let somebody raise the quota in namespace {key.namespace}",
+        )
 
 
 def changed(book: Book, key: Key) -> None:
     """One was made, changed or deleted: what follows for it, for those that wait, and for the workloads that name them."""
-    if book.objects.find(*key) is None:
-        book.queued.pop(key, None)
-        names, amounts = book.counted.pop(key, ((), {}))
-        book.tree.charge(names, amounts, -1)
-        _tell(book, key)
-    elif key not in book.counted:
-        book.queued.setdefault(key, "")
-    else:
-        _show(book, key)
-    _admit(book)
+    stored = book.objects.find(*key)
+    was = book.counted.pop(key, None)
+    if was is not None:
+        book.tree.charge(*was, -1)
+    if key.kind in WAITING:
+        if stored is None:
+            book.queued.pop(key, None)
+            _tell(book, key)
+        elif was is not None:
+            _count(book, stored)
+            _show(book, key)
+        else:
+            book.queued.setdefault(key, "")
+        _admit(book)
+    elif stored is not None and key.kind in book.refused_kinds:
+        _count(book, stored)
 
 
 def _admit(book: Book) -> None:
     """In the order in which they came; who waits for a quota of its own namespace does not keep others waiting."""
     for key in list(book.queued):
-        refusal = book.tree.refusal(quotas_for(book, key.tenant, key.namespace), _amounts(key))
+        stored = book.objects.get(*key)
+        refusal = book.tree.refusal(quotas_for(book, key.tenant, key.namespace), _amounts(stored))
         before = book.queued[key]
         if refusal is None:
             del book.queued[key]
-            _count(book, key)
+            _count(book, stored)
             if before:
                 book.note(about(key), "Admitted", CODE, "as much as it asks of its quota was given back")
         else:
@@ -80,14 +109,29 @@ def _admit(book: Book) -> None:
         _tell(book, key)
 
 
-def _count(book: Book, key: Key) -> None:
-    names, amounts = book.counted[key] = quotas_for(book, key.tenant, key.namespace), _amounts(key)
+def _count(book: Book, stored: Stored) -> None:
+    key = stored.key
+    names, amounts = book.counted[key] = quotas_for(book, key.tenant, key.namespace), _amounts(stored)
     book.tree.charge(names, amounts)
 
 
-def _amounts(key: Key) -> Mapping[str, int]:
-    name = KINDS[key.kind].resource
-    return {name: 1, f"count/{name}": 1}
+def _amounts(stored: Stored) -> dict[str, int]:
+    found = dict.fromkeys(_names(stored.key.kind), 1)
+    if stored.key.kind == CLAIM:
+        found[STORAGE] = _storage(stored.spec)
+    return found
+
+
+def _names(kind: str) -> tuple[str, ...]:
+    """How quotas name its number: those of the core group also by the bare plural."""
+    known = KINDS[kind]
+    return (f"count/{known.plural}.{known.group}",) if known.group else (known.plural, f"count/{known.plural}")
+
+
+def _storage(spec: Mapping[str, Any]) -> int:
+    """Bytes that a claim asks for."""
+    asked = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
+    return int(parse_quantity(asked)) if asked is not None else 0
 
 
 def _show(book: Book, key: Key) -> None:
@@ -100,7 +144,7 @@ def _show(book: Book, key: Key) -> None:
     given = stored.status.get("conditions")  # a client may have written anything there
     kept = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
     conditions = with_condition(kept, "Admitted", not waits, reason, message, book.now)
-    phase = PENDING if waits else KINDS[key.kind].admitted
+    phase = PENDING if waits else WAITING[key.kind]
     status = {**stored.status, "phase": phase, "conditions": conditions}
     if status != stored.status:
         book.persist(book.objects.with_status(stored, status))

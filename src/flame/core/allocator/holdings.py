@@ -86,9 +86,11 @@ class Holdings:
         self.quotas_of: dict[tuple[str, str], tuple[str, ...]] = {}
         """(tenant, namespace) -> the quotas that count what runs there."""
         self.counted: dict[Key, tuple[tuple[str, ...], Mapping[str, int]]] = {}
-        """Claims and services that are admitted: the quotas that count them, and what."""
+        """Objects that are admitted: the quotas that count them, and what."""
+        self.refused_kinds: frozenset[str] = frozenset()
+        """Of those that do not wait for a quota: the ones that some quota counts."""
         self.queued: dict[Key, str] = {}
-        """Those that wait for a quota, the oldest first, and why."""
+        """Claims and services that wait for a quota, the oldest first, and why."""
         self.settings_changed = False
         self.jobs: dict[str, Job] = {}
         self.dirty_jobs: dict[str, None] = {}

@@ -26,16 +26,17 @@ MAX_PAGE = 1000
 
 
 def put(book: Book, ask: m.PutObject) -> m.Message:
-    """Raises what `Objects.plan_put` raises, StorageFull, PermissionDenied."""
+    """Raises what `Objects.plan_put` raises, StorageFull, PermissionDenied (also for one too many of a quota)."""
     if book.storage:
         raise StorageFull(book.storage)
     judged = check_write(book, ask)
     change = book.objects.plan_put(ask, book.now, book.new_id("object"), ask.by)
     check_change(judged, change)
+    counted.check(book, change)
     if not ask.dry_run:
         _commit(book, change)
     stored = change.body
-    if change.key.kind in counted.KINDS and not ask.dry_run:
+    if change.key.kind in counted.WAITING and not ask.dry_run:
         return _counted(book, change)
     return m.ObjectPut(stored, change.change, (*change.warnings, *workloads.warnings(book, change.key, stored)))
 
@@ -67,10 +68,9 @@ def _commit(book: Book, change: Change) -> None:
 
 def changed(book: Book, key: Key) -> None:
     """Something was written by a client: whatever follows from it."""
+    counted.changed(book, key)
     if key.kind == "FlameWorkload":
         workloads.sync(book, key)
-    elif key.kind in counted.KINDS:
-        counted.changed(book, key)
     elif key.kind in POLICIES or (key.kind == "ConfigMap" and key.namespace == NAMESPACE):
         book.settings_changed = True
     elif key.kind == "ConfigMap":

@@ -130,7 +130,8 @@ def show_use(book: Book) -> None:
 def _text(name: str, amount: int) -> str:
     if scale(name) == 1000:
         return format_milli(amount)
-    return f"{amount >> 30}Gi" if "memory" in name and amount and amount % (1 << 30) == 0 else str(amount)
+    in_bytes = "memory" in name or name.endswith("storage")
+    return f"{amount >> 30}Gi" if in_bytes and amount and amount % (1 << 30) == 0 else str(amount)
 
 
 def _name(key: Key) -> str:

@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 
-from flame.core.allocator import shown
-from flame.core.allocator.counted import claims_wanting
+from flame.core.allocator import counted, shown
 from flame.core.allocator.identities import drop_workload_tokens
 from flame.core.allocator.outlook import outlook
 from flame.core.allocator.placements import enter, stop
@@ -149,7 +148,7 @@ def _wish(book: Book, job: Job, decision: Decision) -> None:
         max_instances=max(want, len(job.replicas)),
         priority=0,
         created=job.created,
-        hold=decision.hold or bool(claims_wanting(book, job) or spec.missing),
+        hold=decision.hold or bool(counted.claims_wanting(book, job) or spec.missing),
         tenant=job.tenant,
         namespace=spec.namespace,
     )
@@ -176,7 +175,7 @@ def _wish(book: Book, job: Job, decision: Decision) -> None:
 
 def waiting_for(book: Book, job: Job) -> tuple[str, str] | None:
     """Why not everything is placed, in one word and for people."""
-    if wanting := claims_wanting(book, job):
+    if wanting := counted.claims_wanting(book, job):
         return wanting
     if job.spec.missing:
         return "ConfigNotFound", f"not found in namespace {job.spec.namespace}: {', '.join(job.spec.missing)}"
@@ -225,6 +224,7 @@ def _finalize(book: Book, job: Job) -> None:
         change = book.objects.plan_finalized(KIND, stored.key.tenant, stored.key.namespace, stored.key.name)
         for record in change.records:
             book.persist(record)
+        counted.changed(book, stored.key)
     _drop(book, job)
 
 

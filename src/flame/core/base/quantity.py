@@ -134,7 +134,7 @@ def describe(resources: Mapping[str, int]) -> str:
 
 def format_amount(name: str, amount: int) -> str:
     """One amount in the unit of its resource; names we do not know are plain counts."""
-    if name == "memory":
+    if name in ("memory", "storage"):
         return format_size(amount)
     return format_milli(amount) if name in ("cpu", "gpu") else str(amount)
 
