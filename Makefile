@@ -65,4 +65,4 @@ lock: .venv/.dev ## Resolve the hashed locks again
 	@scripts/lock.sh
 
 clean: ## Remove what was built
-	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis examples/*/bin examples/*/target

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import re
 import shutil
 import subprocess
@@ -11,17 +10,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from sdk.toolchains import CACHES
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def run(home: Path, *command: str) -> str:
+def run(home: Path, *command: str, seconds: float = 110) -> str:
     """Output of a command in an empty home. Skips when the example says that it cannot run here."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("FLAME_")}
     env |= {"HOME": str(home), "XDG_RUNTIME_DIR": str(home), "PATH": f"{Path(sys.executable).parent}:{env['PATH']}"}
-    owner = pwd.getpwuid(os.getuid()).pw_dir  # the toolchain keeps its caches
-    env |= {"GOPATH": f"{owner}/go", "GOCACHE": f"{owner}/.cache/go-build"}
-    done = subprocess.run(command, cwd=home, env=env, capture_output=True, text=True, timeout=110)
+    env |= CACHES
+    done = subprocess.run(command, cwd=home, env=env, capture_output=True, text=True, timeout=seconds)
     if done.stderr.startswith("skipped:"):
         pytest.skip(done.stderr.strip())
     assert done.returncode == 0, done.stdout + done.stderr
@@ -30,7 +29,7 @@ def run(home: Path, *command: str) -> str:
 
 @pytest.fixture
 def python(tmp_path):
-    return lambda name, *args: run(tmp_path, sys.executable, str(EXAMPLES / name / "main.py"), *args)
+    return lambda name, *args, **more: run(tmp_path, sys.executable, str(EXAMPLES / name / "main.py"), *args, **more)
 
 
 def about_pi(text: str, tasks: int) -> bool:
@@ -73,6 +72,12 @@ def test_words_of_the_standard_library_are_counted_right(python, tmp_path):
 @pytest.mark.ledger("A-22", "A-85")
 def test_a_service_in_go_serves_tasks(python):
     assert python("any_language_go") == "[1, 2, 5, 0]\n"
+
+
+@pytest.mark.ledger("A-22", "A-85")
+@pytest.mark.timeout(300)
+def test_a_service_in_rust_serves_tasks(python):
+    assert python("any_language_rust", seconds=290) == "[1, 2, 5, 0]\n"
 
 
 @pytest.mark.ledger("A-85")

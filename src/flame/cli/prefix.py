@@ -216,7 +216,7 @@ def _examples(root: Path, source: Path) -> None:
             source / "examples",
             root / "examples",
             dirs_exist_ok=True,
-            ignore=shutil.ignore_patterns("__pycache__", "bin"),
+            ignore=shutil.ignore_patterns("__pycache__", "bin", "target"),
         )
 
 

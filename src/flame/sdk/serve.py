@@ -11,7 +11,7 @@ import threading
 from concurrent import futures
 from typing import Any
 
-from flame.core.base.errors import InvalidArgument
+from flame.core.base.errors import InvalidArgument, TaskError
 from flame.core.model.messages import AppSpec
 from flame.sdk.service import FlameService, SessionContext, TaskContext
 
@@ -68,6 +68,8 @@ def _instance(service: FlameService) -> Any:
             with self.lock:
                 try:
                     output = call()
+                except TaskError as error:  # says itself what to return, as where the executor runs the service
+                    return answer(return_code=error.return_code or -1, message=error.message)
                 except Exception as error:
                     return answer(return_code=-1, message=f"{type(error).__name__}: {error}")
             if output is None:
