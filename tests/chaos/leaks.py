@@ -15,8 +15,9 @@ from pathlib import Path
 import psutil
 from chaos.world import World
 
-WARM_UP = 0.2
-"""Of a run: samples before that are not compared."""
+WARM_UP = 0.5
+"""Of the samples of one process: those before are not compared. Histories with a bound (events of 1,000 sessions, 10,000 changes for
+watches) fill up meanwhile."""
 GROWTH = 0.01
 """Of resident memory from the warm-up to the end: more is a leak."""
 ENOUGH = 6

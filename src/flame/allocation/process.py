@@ -26,6 +26,7 @@ from flame.core.model.reactor import Choked, Effect, Event, Joined, Lost, Peer, 
 from flame.core.scheduler.plugins import make_policy
 from flame.core.scheduler.settings import SchedulingSettings
 from flame.ops.config import ClusterConfig
+from flame.platform.memory import keep_small, one_arena
 from flame.shell.candidacy import Candidacy
 from flame.shell.driver import PROBE_EVERY, Clock, Driver
 from flame.shell.gate import UNIX
@@ -144,6 +145,7 @@ class AllocatorProcess(Handler):
         await self._candidacy.run([(config.listener, UNIX)], config.may_wait, config.waits)
 
     async def run(self) -> None:
+        one_arena()
         await self._lead()
         opened = self.store.open(secrets.token_hex(8))
         covered, snapshot = self.store.snapshot()
@@ -160,10 +162,14 @@ class AllocatorProcess(Handler):
         self.plane.serve(self.config.listener, UNIX)
         remote = await self._serve_machines()
         self.config.ready(opened.epoch)
-        task = self.loop.create_task(self._compact_by_itself())
-        self._tasks.add(task)
+        upkeep = [
+            self.loop.create_task(work)
+            for work in (self._compact_by_itself(), keep_small(lambda: self.driver.position))
+        ]
+        self._tasks.update(upkeep)
         await self.stopping.wait()
-        task.cancel()
+        for task in upkeep:
+            task.cancel()
         if self.failure is None:
             with contextlib.suppress(asyncio.TimeoutError, FlameError):
                 await asyncio.wait_for(self.driver.settled(), 2)

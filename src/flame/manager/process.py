@@ -42,7 +42,7 @@ from flame.manager.desk_lines import LocalDesk
 from flame.manager.logbook import LogBook
 from flame.ops.config import ClusterConfig
 from flame.ops.limits import ENTER, LEAVE, START, limit
-from flame.platform.memory import one_arena, resident_bytes, trim
+from flame.platform.memory import keep_small, one_arena, resident_bytes, trim
 from flame.shell.address import Address
 from flame.shell.candidacy import Candidacy, led_at
 from flame.shell.driver import PROBE_EVERY, Clock, Driver, retryable
@@ -159,6 +159,7 @@ class ManagerProcess(Handler):
         if compat or self.config.public is not None:
             self.config.ready(opened.epoch, compat)
         self._spawn(self._compact_by_itself())
+        self._spawn(keep_small(lambda: self.driver.position))
         await self.stopping.wait()
         await self._stop()
         if self.failure is not None:
