@@ -8,6 +8,8 @@ import pytest
 from gateway.conftest import CONFIGS, GROUP, WORKLOADS, Gate, config, workload
 from objects.made import guide
 
+from flame.testing.cluster import eventually
+
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete")
 READ, NONE = VERBS[:3], ()
 CORE = "/api/v1/namespaces/default"
@@ -114,3 +116,32 @@ def test_a_service_account_has_no_role_of_the_table(gate: Gate, accounts: dict[s
         media="application/merge-patch+json",
     )  # fmt: skip
     assert scale.status == 403  # flameworkloads/scale is a resource of its own
+
+
+@pytest.mark.ledger("B-134")
+def test_logs_are_for_who_may_get_them(gate: Gate):
+    """`get` of `pods/log`, in the namespace of the binding; to get pods is not enough."""
+    api = {"apiVersion": "rbac.authorization.k8s.io/v1"}
+    gate.ask("POST", WORKLOADS, workload("account-log", "echo hello; sleep 600"))
+    tokens = {}
+    for name, resource in (("of-pods", "pods"), ("of-logs", "pods/log")):
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "default"}}
+        role = api | {"kind": "Role", "metadata": {"name": name, "namespace": "default"}}
+        rule = {"apiGroups": [""], "resources": [resource], "verbs": ["get"]}
+        binding = api | {"kind": "RoleBinding", "metadata": {"name": name, "namespace": "default"}}
+        subject = {"kind": "ServiceAccount", "name": name, "namespace": "default"}
+        ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
+        gate.client.objects.apply(account)
+        gate.client.objects.apply(role | {"rules": [rule]})
+        gate.client.objects.apply(binding | {"subjects": [subject], "roleRef": ref})
+        tokens[name] = gate.client.create_account_token("default", name).token
+    log = f"{CORE}/pods/account-log-0/log"
+    eventually(lambda: "hello" in gate.get(log).text)
+    assert gate.get(log, token=tokens["of-logs"]).text == "hello\n"
+    refused = gate.get(log, token=tokens["of-pods"])
+    assert refused.status == 403
+    assert "may not get pods/log" in refused.json["message"]
+    nowhere = "/api/v1/namespaces/flame-system/pods/account-log-0/log"
+    assert gate.get(nowhere, token=tokens["of-logs"]).status == 403, "before anything is said about what is there"
+    assert gate.get(f"{CORE}/pods/account-log-0", token=tokens["of-logs"]).status == 403
+    gate.ask("DELETE", f"{WORKLOADS}/account-log")

@@ -108,6 +108,8 @@ def test_a_client_cannot_say_itself_who_it_is(secured, admin):
                 client.link.ask(m.ListObjects("ConfigMap", subject=subject))
             with pytest.raises(PermissionDenied):
                 client.link.ask(m.DeleteObject("ConfigMap", "default", "theirs", subject=subject))
+            with pytest.raises(PermissionDenied):
+                client.link.ask(m.CallReplica("logs", "theirs-0", subject=subject))
     assert admin.objects.get("ConfigMap", "theirs")
 
 
@@ -209,6 +211,33 @@ def test_a_binding_adds_to_a_role_and_only_in_its_namespace(secured, admin):
         admin.objects.delete("RoleBinding", "carl", namespace="shared")
         with pytest.raises(PermissionDenied):
             client.objects.create(a_map("e", "shared"), namespace="shared")
+
+
+def test_a_command_in_a_replica_is_for_who_may_create_one(secured, admin):
+    container = {"name": "main", "image": "none", "command": ["sleep", "600"]}
+    spec = {"replicas": 1, "template": {"spec": {"containers": [container]}}}
+    box = {"apiVersion": "flame.xflops.cn/v1alpha1", "kind": "FlameWorkload", "metadata": {"name": "box"}, "spec": spec}
+    admin.objects.apply(box)
+    eventually(lambda: admin.objects.get("FlameWorkload", "box")["status"]["phase"] == "Running")
+    admin.objects.apply(an_account("runner", "default"))
+    admin.objects.apply(a_role("exec", "pods/exec", verbs=("create",)))
+    runner = {"kind": "ServiceAccount", "name": "runner", "namespace": "default"}
+    admin.objects.apply(a_binding("runner", "exec", runner, namespace="default"), namespace="default")
+    with as_account(secured, admin.create_account_token("default", "runner").token) as client:
+        execution = client.objects.exec("box-0", ["sh", "-c", "read word; echo got $word; exit 3"])
+        execution.write(b"this\n")
+        assert b"".join(execution.read()) == b"got this\n"
+        assert execution.code == 3
+        with pytest.raises(PermissionDenied, match="may not get pods/log"):
+            list(client.objects.logs("box-0", follow=False))
+        with pytest.raises(PermissionDenied, match="may not create pods/exec"):
+            client.objects.exec("box-0", ["true"], namespace="flame-system")
+    with as_account(secured, admin.create_account_token("flame-system", "stranger").token) as client:
+        with pytest.raises(PermissionDenied, match="may not create pods/exec"):
+            client.objects.exec("box-0", ["true"])
+        with pytest.raises(PermissionDenied):  # not into a command of somebody else's either
+            client.link.ask(m.CallReplica("write", "box-0", id=execution.id, body=b"x"))
+    admin.objects.delete("FlameWorkload", "box")
 
 
 def test_the_command_makes_a_token_of_an_account(secured, admin, tmp_path):

@@ -44,6 +44,15 @@ def check_read(book: Book, ask: m.GetObject | m.ListObjects | m.WatchObjects) ->
     judge(book.objects, _subject(ask.subject), request)
 
 
+def check_call(book: Book, ask: m.CallReplica) -> None:
+    """Logs are to `get pods/log`, everything around a command to `create pods/exec`. Raises PermissionDenied."""
+    if ask.subject:
+        kind = find_kind("Pod")
+        verb, part = ("get", "log") if ask.verb == "logs" else ("create", "exec")
+        request = Request(verb, kind, ask.tenant, place(kind, ask.namespace), ask.name, part)
+        judge(book.objects, _subject(ask.subject), request)
+
+
 def check_delete(book: Book, ask: m.DeleteObject) -> None:
     """Raises as `check_read`."""
     if ask.subject:

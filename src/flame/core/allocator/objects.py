@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flame.core.allocator import counted, workloads
-from flame.core.allocator.bindings import check_change, check_delete, check_read, check_write, drop_account
+from flame.core.allocator.bindings import check_call, check_change, check_delete, check_read, check_write, drop_account
 from flame.core.allocator.holdings import Watch
 from flame.core.allocator.identities import tell_all
 from flame.core.allocator.state import Book
@@ -157,7 +157,8 @@ def debug(book: Book, ask: m.DebugObject) -> m.Message:
 
 
 def call(book: Book, peer: Peer, request: int, ask: m.CallReplica) -> m.Message | None:
-    """Pass it on to the agent of the replica; its answer is passed back. Raises NotFound, Unavailable."""
+    """Pass it on to the agent of the replica; its answer is passed back. Raises NotFound, PermissionDenied, Unavailable."""
+    check_call(book, ask)
     return workloads.call(book, peer, request, ask)
 
 

@@ -101,7 +101,9 @@ BESIDE: Mapping[str, frozenset[type[Message]]] = {
     EXECUTOR: frozenset((m.FetchBlob,)),
     JOIN: frozenset((m.JoinNode,)),
     AGENT: frozenset((m.JoinNode,)),  # to renew its own certificate
-    ACCOUNT: frozenset((m.WhoAmI, m.GetObject, m.ListObjects, m.WatchObjects, m.PutObject, m.DeleteObject)),
+    ACCOUNT: frozenset(
+        (m.WhoAmI, m.GetObject, m.ListObjects, m.WatchObjects, m.PutObject, m.DeleteObject, m.CallReplica)
+    ),
 }
 """What roles beside the ladder may ask (what executors report is another matter: `sessions.executors.serving`)."""
 BINDABLE: frozenset[type[Message]] = frozenset((m.PutObject, m.DeleteObject))

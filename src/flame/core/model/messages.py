@@ -596,6 +596,7 @@ class CallReplica(Message):
     previous: bool = False
     tenant: str = ""
     by: str = ""
+    subject: str = ""  # as in PutObject
 
 
 class ReplicaAnswer(Message):

@@ -81,13 +81,14 @@ def read(
 
 
 def call(core: Core, peer: Peer, request: int, msg: m.CallReplica) -> None:
-    """Reading logs is for viewers; to run something there one must be a user."""
+    """Reading logs is for viewers; to run something there one must be a user. A service account may what is bound to it."""
     who = core.who[peer]
-    if msg.verb != "logs" and access.LADDER.index(who.role) < access.LADDER.index(access.USER):
+    bound = who.role == access.ACCOUNT
+    if not bound and msg.verb != "logs" and access.LADDER.index(who.role) < access.LADDER.index(access.USER):
         raise e.PermissionDenied(
             f"{who.name} is {who.role} of tenant {who.tenant}; {shown(msg.verb)} needs the role user"
         )
-    relay(core, peer, request, _own(core, peer, msg, None))
+    relay(core, peer, request, replace(_own(core, peer, msg, None), subject=_subject(who) if bound else ""))
 
 
 def _kind(word: str) -> Kind:

@@ -1744,7 +1744,7 @@ class DebugObject(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ..., tenant: _Optional[str] = ...) -> None: ...
 
 class CallReplica(_message.Message):
-    __slots__ = ("verb", "name", "namespace", "container", "id", "body", "offset", "limit", "wait", "previous", "tenant", "by")
+    __slots__ = ("verb", "name", "namespace", "container", "id", "body", "offset", "limit", "wait", "previous", "tenant", "by", "subject")
     VERB_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
@@ -1757,6 +1757,7 @@ class CallReplica(_message.Message):
     PREVIOUS_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     BY_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
     verb: str
     name: str
     namespace: str
@@ -1769,7 +1770,8 @@ class CallReplica(_message.Message):
     previous: bool
     tenant: str
     by: str
-    def __init__(self, verb: _Optional[str] = ..., name: _Optional[str] = ..., namespace: _Optional[str] = ..., container: _Optional[str] = ..., id: _Optional[str] = ..., body: _Optional[bytes] = ..., offset: _Optional[int] = ..., limit: _Optional[int] = ..., wait: _Optional[float] = ..., previous: _Optional[bool] = ..., tenant: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
+    subject: str
+    def __init__(self, verb: _Optional[str] = ..., name: _Optional[str] = ..., namespace: _Optional[str] = ..., container: _Optional[str] = ..., id: _Optional[str] = ..., body: _Optional[bytes] = ..., offset: _Optional[int] = ..., limit: _Optional[int] = ..., wait: _Optional[float] = ..., previous: _Optional[bool] = ..., tenant: _Optional[str] = ..., by: _Optional[str] = ..., subject: _Optional[str] = ...) -> None: ...
 
 class ReplicaAnswer(_message.Message):
     __slots__ = ("data", "offset", "ended", "id", "code")
