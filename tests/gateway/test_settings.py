@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 from gateway.conftest import CONFIGS, Gate, config, tls
 
-from flame.testing.cluster import eventually
+from flame.core.base.errors import InvalidArgument
+from flame.testing.cluster import LocalCluster, eventually
 
 PAGES = "https://pages.example"
 
@@ -264,3 +265,22 @@ def test_the_gateway_says_when_the_cluster_is_away(own_gate):
     finally:
         gate.cluster.kill("allocator", signal.SIGCONT)
     eventually(lambda: gate.get("/ready", token=None).status == 200)
+
+
+@pytest.mark.ledger("B-017")
+def test_roles_can_be_switched_off_only_where_nobody_else_comes(set_up):
+    off = config("flame-config", "flame-system", **{"config.yaml": "security:\n  enableRBAC: false\n"})
+    gate = set_up
+    gate.client.objects.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "anybody"}})
+    token = gate.client.create_account_token("default", "anybody").token
+    assert gate.get(CONFIGS, token=token).status == 403
+    gate.client.objects.apply(off)
+    assert gate.get(CONFIGS, token=token).status == 200
+    gate.client.objects.delete("ConfigMap", "flame-config", namespace="flame-system")
+    assert gate.get(CONFIGS, token=token).status == 403
+    with (
+        LocalCluster(gateway={"listen": "0.0.0.0:0"}) as cluster,
+        cluster.connect() as client,
+        pytest.raises(InvalidArgument, match="only this machine reaches"),
+    ):
+        client.objects.apply(off)

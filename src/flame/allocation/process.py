@@ -50,6 +50,8 @@ class AllocatorConfig:
     """How it listens beyond this machine."""
     address: str = ""
     """Its unix socket."""
+    reached: bool = False
+    """Do other machines reach the cluster?"""
     may_wait: bool = False
     """Stand by while another process leads, instead of giving up."""
     waits: Callable[[], None] = lambda: None
@@ -109,7 +111,7 @@ class AllocatorProcess(Handler):
         self.reactor = Allocator(
             lambda kind: str(uuid.uuid4()),
             lambda: PREFIX + secrets.token_urlsafe(32),
-            AllocatorSettings(default_resources=cluster.resources),
+            AllocatorSettings(default_resources=cluster.resources, reached=config.reached),
             make_policy(SchedulingSettings(plugins=tuple(cluster.policies))),
             parse,
         )

@@ -12,6 +12,7 @@ from flame.ops.config import ClusterConfig
 from flame.ops.gateway import DEFAULT_PORT, Door, read
 from flame.ops.paths import write_private
 from flame.shell.address import Address, listen, parse
+from flame.shell.listener import Public
 
 NAME = "gateway"
 """Of its identity."""
@@ -75,3 +76,10 @@ def _issue(directory: Path, hosts: tuple[str, ...]) -> None:
 
     authority = Authority.load(directory) if (directory / "ca.key").exists() else Authority.create(directory)
     authority.issue("server", NAME, list(hosts))
+
+
+def beyond(machines: Public | None, entrance: Door | None) -> bool:
+    """Does anything listen for more than this machine?"""
+    hosts = [machines.host] if machines is not None else []
+    hosts += [entrance.sock.getsockname()[0]] if entrance is not None else []
+    return not all(Address(host=host).loopback for host in hosts)

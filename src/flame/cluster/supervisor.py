@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from flame.agent import confinement, sandbox, zygote
 from flame.cluster import children
-from flame.cluster.gateways import door
+from flame.cluster.gateways import beyond, door
 from flame.cluster.listening import ensure_certificates, listening, loopback, public, reached
 from flame.core.base.errors import BY_CODE, DataDirLocked, Fenced, FlameError, InvalidArgument
 from flame.core.model.access import PREFIX
@@ -166,8 +166,9 @@ class Supervisor:
             self._add_manager(shard, plane, alloc, listeners, shards, gate)
         alloc_listener = listen(alloc)
         self._add("allocator", lambda: self._live("allocator", lambda: children.allocator(
-            config, listener=alloc_listener, public=self.public, address=str(alloc), may_wait=self._may_wait("allocator"),
-            waits=lambda: self._note(waits="allocator"), ready=lambda epoch: self._note(ready="allocator"),
+            config, listener=alloc_listener, public=self.public, reached=beyond(self.public, entrance), address=str(alloc),
+            may_wait=self._may_wait("allocator"), waits=lambda: self._note(waits="allocator"),
+            ready=lambda epoch: self._note(ready="allocator"),
         )))  # fmt: skip
         if entrance is not None:
             self._add_gateways(entrance, edge_socket(planes[0]), token)

@@ -69,13 +69,13 @@ class Holdings:
 
     keeper: Keeper
 
-    def __init__(self, parse: Parse) -> None:
+    def __init__(self, parse: Parse, reached: bool) -> None:
         self.parse = parse
         self.job_tokens: dict[str, str] = {}
         """Workload -> its token, as far as one was given out in this life."""
         self.view = ClusterSettings()
         """The cluster's settings, as far as the core looks at them."""
-        self.objects = Objects(admission(parse, lambda: self.view))
+        self.objects = Objects(admission(parse, lambda: self.view, reached))
         self.classes: dict[str, RankClass] = {}
         self.default_class = RankClass()
         self.quotas: tuple[QuotaView, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -13,7 +14,7 @@ from flame.core.base.quantity import format_milli, parse_quantity
 from flame.core.model.access import EVERY
 from flame.core.model.snapshot import DemandView, PlacementView, QuotaView
 from flame.core.model.states import PlacementState
-from flame.core.objects.settings import effective, sources_of, view
+from flame.core.objects.settings import RBAC, effective, sources_of, view
 from flame.core.objects.state import Key
 from flame.core.scheduler.quota import QuotaTree, charge_on
 from flame.core.workloads.job import Job
@@ -27,6 +28,14 @@ def refresh(book: Book) -> None:
     book.settings_changed = False
     try:
         book.view = view(effective(sources_of(book.objects, book.parse)))
+        if book.settings.reached and not book.view.rbac:  # written while only this machine reached the cluster
+            book.view = replace(book.view, rbac=True)
+            book.note(
+                "scheduler/settings",
+                "SettingsRefused",
+                SETTINGS_CODE,
+                f"{RBAC} stays on: other machines reach this cluster",
+            )
     except FlameError as error:  # stored under an older schema: what holds goes on holding
         book.note("scheduler/settings", "SettingsRefused", SETTINGS_CODE, f"{error.message}; the settings before stay")
     book.classes = {}

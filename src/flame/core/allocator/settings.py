@@ -36,5 +36,7 @@ class AllocatorSettings:
     """Ended placements remembered, so that nobody takes them up again."""
     gone_kept: float = 300.0
     """For how long, in seconds: longer than agents and managers are waited for."""
+    reached: bool = False
+    """Do other machines than this one reach the cluster?"""
     scheduling: SchedulingSettings = field(default_factory=SchedulingSettings)
     """Of the scheduling cycle."""

@@ -178,7 +178,7 @@ class Book(Holdings):
         policy: Policy,
         parse: Parse = no_parse,
     ) -> None:
-        super().__init__(parse)
+        super().__init__(parse, settings.reached)
         self.new_id, self.new_token, self.settings, self.policy = new_id, new_token, settings, policy
         self.now = 0.0
         self.out: list[Effect] = []

@@ -24,6 +24,7 @@ Parse: TypeAlias = Callable[[str], tuple[Any, Mapping[str, int]]]
 CONFIG_RANK, VALUES_RANK, OVERRIDE_RANK = 1, 2, 3
 """Who wins over whom: the higher."""
 DEFAULT = "default"
+RBAC = "security.enableRBAC"
 HEARTBEAT, UPDATES = 5.0, 60.0
 """Seconds, where nothing else is configured."""
 
@@ -199,6 +200,7 @@ class ClusterSettings:
     default_limits, default_requests: of containers without; empty where nobody configured any
     agent_max_workloads: replicas on one agent; 0: no limit
     rate_limit: requests of one token per second; 0: no limit
+    rbac: False: whoever is known may do everything with objects of its tenant, bound to a role or not
     """
 
     max_concurrent_workloads: int = 20
@@ -219,6 +221,7 @@ class ClusterSettings:
     swagger: bool = True
     cors: bool = False
     rate_limit: int = 100
+    rbac: bool = True
 
 
 def view(settings: Settings) -> ClusterSettings:
@@ -249,6 +252,7 @@ def view(settings: Settings) -> ClusterSettings:
         swagger=settings["apiServer.enableSwagger"],
         cors=settings["apiServer.corsEnabled"],
         rate_limit=settings["apiServer.rateLimit.requestsPerSecond"] if limited else 0,
+        rbac=settings[RBAC],
     )
 
 
@@ -273,6 +277,15 @@ def config_problems(body: Body, parse: Parse, locate: Callable[[str, int], int] 
 def values_problems(body: Body) -> Sequence[Problem]:
     """What is wrong with a values file that is legal by its schema: with the defaults of what it leaves out it must be legal, too."""
     return _with_defaults_problems(values_source(body), "flame")
+
+
+def reach_problems(body: Body, parse: Parse) -> Sequence[Problem]:
+    """What the settings of a ConfigMap, legal as they are, may not say in a cluster that other machines reach."""
+    source = config_source(body, parse)
+    if source is None or effective([source])[RBAC]:
+        return []
+    said = f"{RBAC}: false is for clusters that only this machine reaches"
+    return [Problem("data", said, "leave it on, or start the cluster on loopback only")]
 
 
 def _with_defaults_problems(source: Source, path: str) -> Sequence[Problem]:
