@@ -15,9 +15,10 @@ class Page:
     """Written by the executor: `begin` per task, `clear` when it waits. A memory write each, no system call."""
 
     def __init__(self, path: Path) -> None:
+        """Raises OSError."""
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            os.ftruncate(fd, SIZE)
+            os.pwrite(fd, bytes(SIZE), 0)  # a hole that a full disk cannot fill would end us by SIGBUS at the first task
             self._map = mmap.mmap(fd, SIZE)
         finally:
             os.close(fd)
