@@ -124,6 +124,7 @@ def test_a_host_port_is_given_as_it_is_named_and_its_absence_is_said(agent):
 
 
 @pytest.mark.ledger("B-057", "B-061")
+@pytest.mark.ledger("B-060")
 def test_scratch_goes_and_claims_stay(agent):
     volumes = (
         m.VolumeSpec("data", "claim", "data-pvc"),

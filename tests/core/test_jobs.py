@@ -303,6 +303,7 @@ def test_a_resource_quota_holds_and_shows_what_is_used():
     assert desk.get("q", "ResourceQuota")["status"]["used"] == {"requests.cpu": "2", "pods": "2"}
 
 
+@pytest.mark.ledger("B-060")
 def test_a_missing_claim_keeps_it_waiting_until_it_is_there():
     desk = Desk()
     pod = {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-pvc"}}]}

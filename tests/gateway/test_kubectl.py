@@ -17,7 +17,7 @@ def test_it_finds_the_kinds(kubectl):
     assert "resourcequotas" in lines
 
 
-@pytest.mark.ledger("B-045")
+@pytest.mark.ledger("B-039", "B-045")
 def test_a_workload_lives_and_goes(kubectl, gate):
     manifest = workload("kubectl-life", "for i in 1 2 3; do echo line $i; done; sleep 600", replicas=2)
     assert "created" in kubectl("apply", "-f", "-", input=json.dumps(manifest)).stdout
@@ -36,6 +36,7 @@ def test_a_workload_lives_and_goes(kubectl, gate):
     manifest["metadata"]["labels"]["environment"] = "production"
     assert "configured" in kubectl("apply", "-f", "-", input=json.dumps(manifest)).stdout
     assert "kubectl-life" in kubectl("get", "fw", "-l", "environment=production", "-o", "name").stdout
+    assert not kubectl("get", "fw", "-l", "environment=test", "-o", "name").stdout
     kubectl(
         "patch", "fw", "kubectl-life", "--type=json", "-p", '[{"op": "replace", "path": "/spec/replicas", "value": 1}]'
     )

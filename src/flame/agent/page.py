@@ -18,7 +18,8 @@ class Page:
         """Raises OSError."""
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            os.pwrite(fd, bytes(SIZE), 0)  # a hole that a full disk cannot fill would end us by SIGBUS at the first task
+            # Its place on the disk now: a hole that a full disk cannot fill would end us by SIGBUS at the first task.
+            os.pwrite(fd, bytes(SIZE), 0)
             self._map = mmap.mmap(fd, SIZE)
         finally:
             os.close(fd)
