@@ -1,6 +1,6 @@
 """The gRPC shim: a program that serves `flame.v1.Instance` on a unix socket, as a service of the executor.
 
-Calls never overlap: enter, invoke one at a time, leave. A program that dies under a task takes its executor with it: the engine then
+One call at a time: enter, invoke again and again, leave. A program that dies under a task takes its executor with it: the engine then
 counts the loss, tells signal and last lines, and tries the task elsewhere.
 """
 
@@ -33,7 +33,7 @@ ENTER_SECONDS = 60.0
 LEAVE_SECONDS = 10.0
 PAYLOAD_LIMIT = 4 * 1024 * 1024 - 64 * 1024
 """gRPC servers take messages of 4 MiB unless they say otherwise."""
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 0.05
 """Between looks at whether the task is cancelled."""
 OPTIONS = (
     ("grpc.default_authority", "localhost"),
@@ -66,7 +66,7 @@ class GrpcShim(FlameService):
         ready = grpc.channel_ready_future(self._channel)
         while True:
             try:
-                ready.result(timeout=LOOK_SECONDS / 5)
+                ready.result(timeout=2 * LOOK_SECONDS)
                 return
             except grpc.FutureTimeoutError:
                 self._process.refuse_the_dead()
