@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 import flame
+from flame.cluster.supervisor import MAX_RESTARTS
 from flame.core.model import messages as m
 from flame.core.model.payloads import pack_payloads
 from flame.sdk import link
@@ -417,5 +418,27 @@ def test_a_process_that_dies_while_the_disk_is_full_takes_nothing_with_it():
         for process in [supervisor, *supervisor.children(recursive=True)]:
             process.rlimit(psutil.RLIMIT_FSIZE, (hard, hard))
         eventually(lambda: cluster.pid("allocator") != old)
+        with client.session("flmping") as again:
+            assert again.invoke()
+
+
+def test_a_manager_that_cannot_open_its_journal_is_started_until_it_can():
+    """More often than a process may die: a full disk passes, and nobody has to start the cluster again."""
+    with LocalCluster() as cluster, cluster.connect() as client, client.session("flmping") as session:
+        session.invoke()
+        supervisor = psutil.Process(cluster.pid("supervisor"))
+        _, hard = supervisor.rlimit(psutil.RLIMIT_FSIZE)
+        supervisor.rlimit(psutil.RLIMIT_FSIZE, (0, hard))
+        lives, others = set(), {child.pid for child in supervisor.children()}
+        cluster.kill("manager")
+        future = session.run()
+
+        def many() -> bool:
+            lives.update(child.pid for child in supervisor.children() if child.pid not in others)
+            return len(lives) > MAX_RESTARTS + 1
+
+        eventually(many, 60, "it is not started again")
+        supervisor.rlimit(psutil.RLIMIT_FSIZE, (hard, hard))
+        assert future.result(30)
         with client.session("flmping") as again:
             assert again.invoke()

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 MAX_RESTARTS = 20
 """Of one process within RESTART_WINDOW seconds; then the supervisor gives up."""
 RESTART_WINDOW = 30.0
+COME_AGAIN = 0.5
+"""Seconds until a process is started again whose trouble passes by itself: a full disk, a database that is away."""
 REWRITE = 0.25
 """Seconds between attempts to write a run file that could not be written."""
 
@@ -59,6 +61,8 @@ class Child:
     """It stands by."""
     proven: bool = False
     """It was ready once, in this process or an earlier one."""
+    excused: bool = False
+    """It ended for a trouble that passes."""
 
 
 class Supervisor:
@@ -326,8 +330,10 @@ class Supervisor:
         for line in lines:
             note = json.loads(line)
             if "failed" in note:
-                if self._is_final(self.children[note["by"]], json.loads(note["failed"])["code"]):
+                failed, code = self.children[note["by"]], json.loads(note["failed"])["code"]
+                if self._is_final(failed, code):
                     self.failure, self.stopping = note["failed"], True
+                failed.excused = BY_CODE.get(code, FlameError).retryable
                 continue
             child = self.children[note.get("ready") or note["waits"]]
             child.ready = child.proven = True
@@ -359,15 +365,18 @@ class Supervisor:
 
     def _restart(self, child: Child) -> None:
         now = time.monotonic()
-        child.deaths = [t for t in child.deaths if now - t < RESTART_WINDOW] + [now]
+        child.deaths = [t for t in child.deaths if now - t < RESTART_WINDOW] + [now] * (not child.excused)
         if len(child.deaths) > MAX_RESTARTS or self.stopping:
             where = f"{self.config.data_dir}/logs/{child.name}.log"
             text = f"{child.name} died {len(child.deaths)} times in {RESTART_WINDOW:.0f} s; see {where}"
             self.failure = self.failure or json.dumps({"code": "internal", "message": text, "hint": ""})
             self.stopping = True
             return
-        if len(child.deaths) > 3:
+        if child.excused:
+            time.sleep(COME_AGAIN)
+        elif len(child.deaths) > 3:
             time.sleep(min(1.0, 0.05 * len(child.deaths)))
+        child.excused = False
         self._fork(child)
         self._write_run()
 

@@ -94,6 +94,8 @@ class SqliteStore:
         self._writer.execute("COMMIT")
         self._reader, self._checker = self._connect(), self._connect()
         self._checker.execute("PRAGMA busy_timeout = 0")  # a long reader (a backup) must not hold up a batch
+        with contextlib.suppress(OSError):  # a process that was killed has left a WAL behind, perhaps many of them one
+            self._unchecked = self._wal.stat().st_size
         self._keep_reserve()
         return Opened(self._epoch, history, lost)
 
@@ -102,6 +104,7 @@ class SqliteStore:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={'FULL' if self.durability == 'power' else 'NORMAL'}")
         connection.execute("PRAGMA wal_autocheckpoint=0")
+        connection.execute(f"PRAGMA journal_size_limit={2 * WAL_LIMIT}")  # what grew beside a long reader shrinks again
         connection.execute("PRAGMA cache_size=-512")
         return connection
 
