@@ -17,6 +17,7 @@ from typing import Any, NoReturn, Protocol
 
 from flame.core.base.errors import FlameError
 from flame.ops.config import ClusterConfig
+from flame.platform.slices import give_way
 
 
 class Process(Protocol):
@@ -84,6 +85,7 @@ def _run(make: Callable[[], Process]) -> int:
 
 
 def allocator(config: ClusterConfig, **more: Any) -> Process:
+    give_way()  # nobody waits for a cycle of the scheduler as a task waits for its turn
     from flame.allocation.process import AllocatorConfig, AllocatorProcess
 
     return AllocatorProcess(AllocatorConfig(config, **more))
@@ -96,6 +98,7 @@ def manager(config: ClusterConfig, **more: Any) -> Process:
 
 
 def gateway(config: ClusterConfig, **more: Any) -> Process:
+    give_way()
     from flame.gateway.process import GatewayConfig, GatewayProcess
 
     return GatewayProcess(GatewayConfig(data_dir=config.data_dir, **more))
