@@ -14,30 +14,27 @@ everybody still gets the same share of a core (EEVDF, sched_setattr(2))."""
 _NUMBERS = {"x86_64": (314, 315), "aarch64": (274, 275), "riscv64": (274, 275)}
 """sched_setattr and sched_getattr: the C library has no functions for them."""
 _ATTR = struct.Struct("IIQiIQQQII")
+_RUNTIME = 5
 """sched_attr: size, policy, flags, nice, priority, runtime (the slice, ns), deadline, period, clamps."""
 
 
 def give_way(seconds: float = LONG) -> None:
     """Let whoever wakes up go first: for processes whose work may take a millisecond longer."""
-    numbers = _numbers()
-    if numbers is None:
-        return
-    buffer = ctypes.create_string_buffer(_ATTR.size)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syscall(numbers[1], 0, buffer, _ATTR.size, 0) == 0:
-        size, policy, flags, nice, priority, _, *rest = _ATTR.unpack(buffer.raw)
-        if policy == os.SCHED_OTHER:
-            libc.syscall(numbers[0], 0, _ATTR.pack(size, policy, flags, nice, priority, int(seconds * 1e9), *rest), 0)
+    found = _read(0)
+    if found is not None and found[1] == os.SCHED_OTHER:
+        chosen = _ATTR.pack(*found[:_RUNTIME], int(seconds * 1e9), *found[_RUNTIME + 1 :])
+        ctypes.CDLL(None).syscall(_NUMBERS[platform.machine()][0], 0, chosen, 0)
 
 
 def time_slice(pid: int) -> float:
-    """Seconds; 0 where the kernel does not say."""
-    numbers = _numbers()
+    """Seconds that a process (0: this one) may go on; 0 where the kernel does not say."""
+    found = _read(pid)
+    return found[_RUNTIME] / 1e9 if found is not None else 0.0
+
+
+def _read(pid: int) -> tuple[int, ...] | None:
+    numbers = _NUMBERS.get(platform.machine()) if sys.platform == "linux" else None
     buffer = ctypes.create_string_buffer(_ATTR.size)
     if numbers is None or ctypes.CDLL(None).syscall(numbers[1], pid, buffer, _ATTR.size, 0) != 0:
-        return 0.0
-    return float(_ATTR.unpack(buffer.raw)[5] / 1e9)
-
-
-def _numbers() -> tuple[int, int] | None:
-    return _NUMBERS.get(platform.machine()) if sys.platform == "linux" else None
+        return None
+    return _ATTR.unpack(buffer.raw)
