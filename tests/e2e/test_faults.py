@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 import flame
-from flame.cluster.supervisor import MAX_RESTARTS
+from flame.cluster.parent import MAX_RESTARTS
 from flame.core.model import messages as m
 from flame.core.model.payloads import pack_payloads
 from flame.sdk import link

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flame.agent.joining import allocators
-from flame.cluster.supervisor import Child, Supervisor, preload, read_options
+from flame.cluster.parent import Child, Parent, preload, read_options
 from flame.core.base.errors import FlameError
 from flame.ops.config import ClusterConfig
 from flame.ops.paths import RunFile
@@ -15,7 +15,7 @@ from flame.platform.death import name_process
 from flame.shell.address import Address, parse
 
 
-class NodeSupervisor(Supervisor):
+class NodeSupervisor(Parent):
     """`endpoints`: where clients reach the cluster; on this machine its sockets, elsewhere TLS."""
 
     def __init__(
