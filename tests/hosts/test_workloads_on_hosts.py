@@ -137,7 +137,15 @@ class Stays:
         return [(one.name.split(".")[2], int(one.name.split(".")[3])) for one in self.out.glob(f"{name}-*")]
 
     def alive(self, name: str) -> list[tuple[str, int]]:
-        return [one for one in self.started(name) if Path(f"/proc/{one[1]}/cmdline").exists()]
+        return [one for one in self.started(name) if self._runs(one[1])]
+
+    @staticmethod
+    def _runs(pid: int) -> bool:
+        """Zombies do not: nothing is left of their memory."""
+        try:
+            return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+        except (FileNotFoundError, ProcessLookupError):
+            return False
 
     def status(self, name: str) -> dict:
         return self.client.objects.get("fw", name).get("status") or {}

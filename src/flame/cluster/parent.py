@@ -25,6 +25,7 @@ from flame.core.base.errors import BY_CODE, DataDirLocked, Fenced, FlameError, I
 from flame.ops.config import ClusterConfig
 from flame.ops.isolation import isolation
 from flame.ops.paths import RunFile, default_file, socket_dir
+from flame.platform import confine
 from flame.platform.death import die_with_parent, held_back, name_process
 from flame.shell.address import Address
 from flame.shell.listener import Public
@@ -35,6 +36,8 @@ MAX_RESTARTS = 20
 RESTART_WINDOW = 30.0
 COME_AGAIN = 0.5
 """Seconds until a process is started again whose trouble passes by itself: a full disk, a database that is away."""
+ORPHANS = 5.0
+"""Seconds that a new agent waits for the end of what a killed one has left."""
 REWRITE = 0.25
 """Seconds between attempts to write a run file that could not be written."""
 
@@ -106,6 +109,7 @@ class Parent(ABC):
         except FlameError as error:
             self._say({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
             raise
+        confine.adopt_orphans()
         try:
             for child in self.children.values():
                 self._fork(child)
@@ -262,8 +266,19 @@ class Parent(ABC):
         elif len(child.deaths) > 3:
             time.sleep(min(1.0, 0.05 * len(child.deaths)))
         child.excused = False
+        self._bury()
         self._fork(child)
         self._write_run()
+
+    def _bury(self) -> None:
+        """The zygote of a killed agent ends what it started, then itself. What is started again before that would run twice."""
+        deadline = time.monotonic() + ORPHANS
+        ours = {child.pid for child in self.children.values()}
+        while (orphans := set(confine.children()) - ours) and time.monotonic() < deadline:
+            for pid in orphans:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+            time.sleep(0.005)
 
     def _stop(self) -> None:
         """The agent first: executors leave their sessions while the manager still listens."""
