@@ -41,7 +41,7 @@ class Results:
             told = []
             for future, payload in zip(futures, payloads, strict=True):
                 future._result = payload
-                future._state = FINISHED
+                future._stage = FINISHED
                 if future._cond is not None:
                     told.append(future)
             self.tell(told)
@@ -55,12 +55,12 @@ class Results:
             code = codes[i]
             if code == ResultCode.SUCCEED:
                 future._result = payloads[i]
-                future._state = FINISHED
+                future._stage = FINISHED
             elif code == ResultCode.CANCELLED:
-                future._state = CANCELLED_AND_NOTIFIED
+                future._stage = CANCELLED_AND_NOTIFIED
             else:
                 future._exception = error_from(payloads[i] or b"", session, first + i)
-                future._state = FINISHED
+                future._stage = FINISHED
         self.tell([f for f in futures if f._cond is not None])
 
     def tell(self, futures: list[Any]) -> None:
@@ -72,7 +72,7 @@ class Results:
         for future in futures:
             if not future.done():
                 future._exception = error
-                future._state = FINISHED
+                future._stage = FINISHED
         self.tell([f for f in futures if f._cond is not None])
 
     def _call_all(self) -> None:

@@ -64,7 +64,7 @@ class Session:
             link.check()
         # Future(self), written out: this is the hot path, a call costs as much as the rest.
         future = _new(Future)
-        future._state, future._cond, future._exception, future._result, future._session = (
+        future._stage, future._cond, future._exception, future._result, future._session = (
             PENDING,
             None,
             None,
