@@ -410,7 +410,11 @@ class ManagerProcess(Handler):
         if isinstance(record, r.SessionDeleted):
             self._gone.append((record.id, position))
             self.logs.drop(record.id)
-        elif isinstance(record, r.SessionArchived) and sum(record.saved.counts) > TRIM_TASKS and not self._trimming:
+        elif isinstance(record, r.SessionArchived) and sum(record.saved.counts) > TRIM_TASKS:
+            self._trim_soon()
+
+    def _trim_soon(self) -> None:
+        if not self._trimming:
             self._trimming = True
             self.loop.call_later(TRIM_PAUSE, self._trim)
 
@@ -476,6 +480,7 @@ class ManagerProcess(Handler):
         self.plane.drop_all()
         self.allocator = self._dial()  # a new connection: the allocator says again what it granted
         self.allocator.start()
+        self._trim_soon()  # the memory before is garbage
 
     async def _compact_by_itself(self) -> None:
         while True:
