@@ -23,7 +23,7 @@ GUIDE = Path(__file__).parents[1] / "objects" / "guide"
 
 @pytest.mark.ledger("B-159")
 def test_status_is_one_screen(flame):
-    eventually(lambda: "1 of 1 nodes are ready" in flame("status").out)
+    eventually(lambda: flame("status").code == 0)  # the node comes a moment after the cluster
     empty = flame("status")
     assert empty.code == 0 and "Workloads:     none" in empty.out and "GPUs:          0 allocated of 2" in empty.out
     flame("apply", "-f", "-", stdin=train("well"))
