@@ -458,3 +458,10 @@ def test_a_fresh_cluster_has_exactly_three_applications(tmp_path):
         assert sorted(a.name for a in client.list_apps()) == ["flmexec", "flmping", "flmrun"]
         with pytest.raises(flame.Unimplemented):
             client.session("flmrun")
+
+
+def test_who_asks_finds_what_it_has_submitted(client):
+    with client.session("flmping") as session:
+        for n in range(1, 300):
+            session.run()
+            assert session.get_task(n).no == n

@@ -149,6 +149,7 @@ class Link:
         number = next(self._numbers)
         body = _framed(message, number)  # before it is remembered: what cannot be sent is never sent again
         with self.lock:
+            self._pump()  # tasks submitted before go first: who asks for what it did finds it
             self._asked[number] = (message, slot, False)
             self._send(body)
         return lambda: self._asked.pop(number, None)

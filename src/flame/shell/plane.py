@@ -265,6 +265,8 @@ class Plane:
 
 FOLLOW_EVERY = 0.5
 """Seconds between two looks at who leads."""
+TURNED_AWAY = 0.05
+"""Seconds before whoever turned us away is asked again: it may be about to lead."""
 
 
 class Dialler:
@@ -290,6 +292,7 @@ class Dialler:
         self.trouble = ""
         self._deframer = Deframer()
         self._stopped = False
+        self._turned_away = False
         self._task: asyncio.Task[None] | None = None
         self._followed: Sequence[Address] = ()
 
@@ -307,8 +310,11 @@ class Dialler:
                 return
 
     async def _dial(self) -> None:
-        """10 ms at first: a restarted neighbour should be found at once; later a second."""
+        """10 ms at first: a restarted neighbour should be found at once; later a quarter of a second."""
         pause = 0.01
+        if self._turned_away:
+            self._turned_away = False
+            await asyncio.sleep(TURNED_AWAY)
         while not self._stopped:
             self._followed = await self._where()
             for address in self._followed:
@@ -358,7 +364,10 @@ class Dialler:
         try:
             for envelope in self._deframer.feed(data):
                 request, message = decode(envelope)
-                if not isinstance(message, Welcome):
+                if not request and isinstance(message, Failure):
+                    self._turned_away = True  # it hangs up next
+                    self._said(message.message)
+                elif not isinstance(message, Welcome):
                     self._received(request, message)
         except ProtocolError as error:
             log.warning("broken connection: %s", error)
