@@ -19,14 +19,15 @@ class Away:
     """A client whose connection is gone, and stays so until the block ends."""
 
     def __init__(self, client) -> None:
-        self.link, self._dial, self._back = client.link, client.link._dial, threading.Event()
+        self.link, self._back = client.link, threading.Event()
+        self._open = self.link._way._open
 
     def __enter__(self):
-        def dial(address):
+        def open_later(address):
             assert self._back.wait(20)
-            return self._dial(address)
+            return self._open(address)
 
-        self.link._dial = dial
+        self.link._way._open = open_later
         self.link._sock.shutdown(socket.SHUT_RDWR)
         eventually(lambda: self.link._sock is None)
 

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from flame.core.base.errors import (
     ClientForked,
@@ -35,11 +35,8 @@ from flame.core.peers.client import ClientPeer
 from flame.sdk.results import Results, error_of, print_line
 from flame.sdk.target import Target
 from flame.sdk.watches import Watches
-from flame.shell.address import Address, connect
+from flame.sdk.way import Arrival, Way
 from flame.wire.codec import MAX_FRAME, Deframer, decode, frame
-
-if TYPE_CHECKING:
-    from flame.shell.bridge import Bridge
 
 log = logging.getLogger("flame.client")
 
@@ -54,8 +51,7 @@ PROBE, SILENCE = 0.6, 0.9
 """Seconds of silence after which a client that waits, and knows other addresses, asks whether anybody is there; and how long it waits for
 that answer before it goes to the next. A paused or cut-off leader keeps its connections."""
 RETRY = 0.25
-GREET, GREET_AMONG, AGAIN = 10.0, 1.5, 0.05
-"""Seconds a welcome may take; the same when there are other addresses to try; and the pause before who was not ready is asked again."""
+"""Seconds before a refused frame is sent again, at least."""
 PATIENCE = 60.0
 """Seconds a full queue is waited for before futures fail with Exhausted."""
 _READ = 1 << 18
@@ -79,16 +75,14 @@ class Link:
         patience: float = PATIENCE,
     ) -> None:
         self.patience = patience
-        self.target, self.peer, self.alive, self.reconnect_for = target, peer, alive, reconnect
-        self._bridge: Bridge | None = None
+        self.peer, self.alive, self.reconnect_for = peer, alive, reconnect
+        self._way = Way(target, peer.hello)
         self.welcome: m.Welcome | None = None
         self.lock = threading.RLock()
         self.closed = False
         self.broken: FlameError | None = None
         #: when something came last, and when we asked for a sign of life (0: we did not)
         self._heard = self._probed = 0.0
-        #: which of the addresses we are connected to
-        self._place = 0
         self.idle = False
         self.streams: dict[tuple[str, int], Callable[[m.Streamed], None]] = {}
         self.on_stream: Callable[[m.Streamed], None] = lambda item: None
@@ -111,7 +105,7 @@ class Link:
         os.set_blocking(self._wake_r, False)
         os.set_blocking(self._wake_w, False)
         self.room = threading.Condition(self.lock)
-        self._connect_first()
+        self._arrived(self._way.first())
         self._thread = threading.Thread(target=self._run, name="flame-io", daemon=True)
         self._thread.start()
 
@@ -208,8 +202,7 @@ class Link:
         if self._pid == os.getpid() and threading.current_thread() is not self._thread:
             self._thread.join(2)
         self.results.stop()
-        if self._bridge is not None:
-            self._bridge.close()
+        self._way.close()
         with self.lock:
             self._fail_all(Unavailable("this client is closed"))
 
@@ -289,7 +282,7 @@ class Link:
                 os.read(self._wake_r, 4096)
         if sock in readable:
             self._read(sock)
-        elif self._alternatives:
+        elif self._way.alternatives:
             self._look_for_life()
 
     def _read(self, sock: socket.socket) -> None:
@@ -302,7 +295,7 @@ class Link:
         if not size:
             self._lost()
             return
-        if self._alternatives:
+        if self._way.alternatives:
             self._heard, self._probed = time.monotonic(), 0.0
         try:
             for envelope in self._deframer.feed(bytes(self._view[:size])):
@@ -365,17 +358,9 @@ class Link:
     def _pause(self) -> float | None:
         """Seconds the I/O thread may sleep."""
         pause = max(0.0, self._again_at - time.monotonic()) if self._again_at else None
-        if self._alternatives and (self._asked or self.busy()):
+        if self._way.alternatives and (self._asked or self.busy()):
             pause = PROBE if pause is None else min(pause, PROBE)
         return pause
-
-    @property
-    def _at(self) -> Address:
-        return self.target.addresses[self._place % len(self.target.addresses)]
-
-    @property
-    def _alternatives(self) -> bool:
-        return len(self.target.addresses) > 1
 
     def _look_for_life(self) -> None:
         now = time.monotonic()
@@ -383,8 +368,8 @@ class Link:
             if not (self._asked or self.busy()):
                 self._heard, self._probed = now, 0.0
             elif self._probed and now - self._probed > SILENCE:
-                log.warning("nothing is heard from %s: trying the next address", self._at)
-                self._place += 1
+                log.warning("nothing is heard from %s: trying the next address", self._way.address)
+                self._way.turn()
                 self._lost()
             elif not self._probed and now - self._heard > PROBE:
                 self._probed = now
@@ -399,76 +384,13 @@ class Link:
 
     # -- connections ---------------------------------------------------------------------------------------------------------
 
-    def _connect_first(self) -> None:
-        """In the caller's thread: an endpoint that is not there is an error at once, one that answers "not yet" is asked again
-        for a while. Raises Unavailable and what the cluster answers."""
-        until = time.monotonic() + GREET
-        while True:
-            trouble, answered = self._try_all()
-            if trouble is None:
-                return
-            if not answered or time.monotonic() > until:
-                break
-            time.sleep(AGAIN)
-        if self._bridge is not None:
-            self._bridge.close()
-        raise trouble
-
-    def _try_all(self) -> tuple[Exception | None, bool]:
-        """Each address in turn: what was the last trouble, and did any cluster say that it is not ready yet?"""
-        trouble: Exception | None = None
-        answered = False
-        for place, address in enumerate(self.target.addresses):
-            met = False
-            try:
-                sock = self._dial(address)
-                met = True
-                self._greet(sock)
-                self._place = place
-                return None, True
-            except Unavailable as error:
-                trouble, answered = error, answered or met
-            except OSError as error:
-                trouble = Unavailable(
-                    f"no cluster answers at {address}: {error.strerror or error}", hint="is it running? `flame status`"
-                )
-        return trouble, answered
-
-    def _dial(self, address: Address) -> socket.socket:
-        if not address.tls:
-            return connect(address, timeout=5)
-        if self._bridge is None:
-            from flame.shell.bridge import Bridge
-
-            self._bridge = Bridge(self.target.ca, self.target.identity)
-        return self._bridge.dial(address)
-
-    def _greet(self, sock: socket.socket) -> None:
-        """Hello and Welcome, blocking."""
-        sock.settimeout(GREET_AMONG if self._alternatives else GREET)
-        try:
-            sock.sendall(frame(self.peer.hello()))
-            deframer = Deframer()
-            messages: list[tuple[int, Message]] = []
-            while not messages:
-                data = sock.recv(_READ)
-                if not data:
-                    raise OSError(0, "the connection was closed before a welcome")
-                messages += [decode(e) for e in deframer.feed(data)]
-            first = messages[0][1]
-            if isinstance(first, m.Failure):
-                raise error_of(first)
-            if not isinstance(first, m.Welcome):
-                raise ProtocolError(f"a cluster that answers with {type(first).__name__}")
-        except BaseException:
-            sock.close()
-            raise
-        sock.setblocking(False)
+    def _arrived(self, arrival: Arrival) -> None:
+        """Everything that waits for an answer is asked again."""
         with self.lock:
-            self._deframer, self._sock, self.welcome = deframer, sock, first
+            self._sock, self._deframer, self.welcome, rest = arrival
             self._heard, self._probed = time.monotonic(), 0.0
             self._out.clear()
-            self.peer.joined(first)
+            self.peer.joined(arrival.welcome)
             for number, (message, _, _) in sorted(self._asked.items()):
                 self._out.append(memoryview(frame(message, number)))
             for number, (message, slot, _) in self._asked.items():
@@ -478,7 +400,7 @@ class Link:
                 self._asked[number] = (message, watch, False)
                 self._out.append(memoryview(frame(message, number)))
             self._pump()
-        for request, message in messages[1:]:
+        for request, message in rest:
             self._take(request, message)
 
     def _lost(self) -> None:
@@ -492,28 +414,14 @@ class Link:
                 self._again_at = time.monotonic()  # not before a connection is there
 
     def _reconnect(self) -> bool:
-        deadline, pause = time.monotonic() + self.reconnect_for, 0.005
-        said = ""
-        start = self._place
-        for place in itertools.count(start):
-            address = self.target.addresses[place % len(self.target.addresses)]
-            if self.closed:
-                return False
-            try:
-                self._greet(self._dial(address))
-                self._place = place
-                return True
-            except (OSError, Unavailable) as error:
-                said = (error.strerror if isinstance(error, OSError) else "") or str(error)
-            except FlameError as error:
+        deadline = time.monotonic() + self.reconnect_for
+        try:
+            self._arrived(self._way.back(lambda: not self.closed and time.monotonic() <= deadline and self.alive()))
+        except FlameError as error:
+            if not self.closed:
                 self._break(error)
-                return False
-            if time.monotonic() > deadline or not self.alive():
-                self._break(Unavailable(f"the cluster at {self.target} is gone: {said}"))
-                return False
-            time.sleep(pause)
-            pause = min(pause * 1.5, 0.1)
-        return False
+            return False
+        return True
 
     def _break(self, error: FlameError) -> None:
         """There is no going on: everything that waits gets the reason."""
