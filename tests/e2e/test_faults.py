@@ -22,7 +22,7 @@ import flame
 from flame.cluster.parent import MAX_RESTARTS
 from flame.core.model import messages as m
 from flame.core.model.payloads import pack_payloads
-from flame.sdk import link
+from flame.sdk import way
 from flame.sdk.local import PrivateCluster
 from flame.shell.address import parse
 from flame.testing.cluster import LocalCluster, eventually
@@ -122,7 +122,7 @@ def test_a_full_disk_stops_acknowledging_says_so_and_recovers():
 
 @pytest.mark.parametrize("times", [2, None])
 def test_a_cluster_that_is_not_ready_yet_is_asked_again(times, tmp_path, monkeypatch):
-    monkeypatch.setattr(link, "GREET", 1.0)
+    monkeypatch.setattr(way, "GREET", 1.0)
     asked = []
 
     def serve(listener):

@@ -94,6 +94,7 @@ def test_scaling_is_a_resource_of_its_own(gate: Gate):
     scale = gate.get(f"{WORKLOADS}/rest-scale/scale").json
     assert (scale["kind"], scale["spec"]) == ("Scale", {"replicas": 1})
     scale["spec"]["replicas"] = 3
+    del scale["metadata"]["resourceVersion"]  # whatever the scheduler wrote meanwhile
     assert gate.ask("PUT", f"{WORKLOADS}/rest-scale/scale", scale).json["spec"]["replicas"] == 3
     merge = gate.ask(
         "PATCH", f"{WORKLOADS}/rest-scale/scale", {"spec": {"replicas": 2}}, media="application/merge-patch+json"

@@ -18,12 +18,14 @@ import os
 import random
 import select
 import shutil
+import socket
 import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
@@ -167,12 +169,27 @@ class Host:
         shutil.rmtree(self.home, ignore_errors=True)
 
 
+def _subnets() -> Iterator[str]:
+    """Those of this process first: several test processes make networks at the same time."""
+    return (f"{77 + (os.getpid() + turn) % 100}.{next(_numbers) % 250}" for turn in range(100))
+
+
+def _taken(address: str) -> bool:
+    """Is it an address of this machine? A test process that was killed leaves its bridge."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.bind((address, 0))
+        except OSError:
+            return False
+        return True
+
+
 class Network:
     """A bridge that this process is on, too, at `.254`."""
 
     def __init__(self) -> None:
         self.number = f"{os.getpid() % 1000}{next(_numbers)}"
-        self.subnet = f"{77 + os.getpid() % 100}.{next(_numbers) % 250}"
+        self.subnet = next(s for s in _subnets() if not _taken(f"10.{s}.254"))
         self.bridge = f"fb{self.number}"
         self.address = f"10.{self.subnet}.254"
         self.hosts: list[Host] = []
