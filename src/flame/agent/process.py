@@ -331,7 +331,8 @@ class AgentProcess:
                 reason = self.ground.why(process.order, report.signal, report.out_of_memory, report.peak)
             if report.code == NOT_SET_UP and process is not None:
                 reason = reason or "the node could not set it up"
-                self.peer.failed(report.id, f"{reason}: {tail[-500:]}", now, of_node=True)
+                why = f"{reason}: {tail[-500:]}" if tail else f"{reason}, and could not say why"  # on a full disk
+                self.peer.failed(report.id, why, now, of_node=True)
             self.peer.exited(report.id, report.code, report.signal, running, f"{tail}\n{reason}".strip(), now, reason)
             self._tidy(report.id, directory, bad)
 
