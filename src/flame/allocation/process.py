@@ -251,7 +251,10 @@ class AllocatorProcess(Handler):
             while self._forgetful:
                 await self._until_writable(self._kept)
                 await self.driver.settled()
+                forgetful = self.driver
                 self._use(self._kept)
+                for send in forgetful.unsent:  # what was done since it had settled is in the snapshot
+                    self._send(send)
                 with contextlib.suppress(StorageFull):
                     self._covered = await self.driver.compact(self.reactor.snapshot())
                     self._forgetful = self.store is not self._kept  # a batch failed meanwhile: once more
@@ -273,3 +276,4 @@ class AllocatorProcess(Handler):
         self.store = store
         self.driver = self._make_driver()
         self.driver.position = position
+        self.driver.perform(())  # its timer

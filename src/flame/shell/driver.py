@@ -82,7 +82,7 @@ class Driver:
         self.clock = clock or Clock()
         self.position = 0
         self.unsent: list[Send] = []
-        """Once it failed: what waited for a commit."""
+        """Once it failed or was stopped: what waited for a commit."""
         self._encode, self._send, self._close, self._perform, self._failed = encode, send, close, perform, failed
         self._open = _Batch()
         self._flying: _Batch | None = None
@@ -272,6 +272,9 @@ class Driver:
 
     def stop(self) -> None:
         """No more events; the writer thread ends after the batch it has."""
+        if not self._stopped:
+            with self._guard:  # the writer moves `_open` to `_flying`
+                self.unsent = [*(self._flying.sends if self._flying else ()), *self._open.sends]
         self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
