@@ -91,15 +91,45 @@ def test_stopping_what_is_not_there_is_answered(agent):
 
 
 def test_failed_starts_of_an_application_wait_longer_and_longer(agent):
+    now = 0.0
     for n, delay in enumerate([0.0, 0.1, 0.2, 0.4]):
-        agent.receive(an_order(f"p{n}"), 0.0)
-        agent.tick(delay - 0.01)
+        agent.receive(an_order(f"p{n}"), now)
+        agent.tick(now + delay - 0.01)
         assert spawned(agent) == ([] if delay else ["p0"])
-        agent.tick(delay)
+        now += delay
+        agent.tick(now)
         agent.actions()
-        agent.failed(f"p{n}", "no such file", delay)
-    agent.receive(an_order("other", app="b"), 0.0)
+        agent.failed(f"p{n}", "no such file", now)
+    agent.receive(an_order("other", app="b"), now)
     assert spawned(agent) == ["other"]
+
+
+def test_an_order_that_is_given_again_does_not_wait_again(agent):
+    for n in range(20):
+        agent.receive(an_order(f"p{n}"), 100.0 * n)
+        agent.actions()
+        agent.failed(f"p{n}", "no such file", 100.0 * n)
+    agent.receive(an_order("taken back"), 1915.0)
+    assert spawned(agent) == []
+    agent.receive(m.StopPlacement("taken back"), 1920.0)
+    agent.receive(an_order("again"), 1920.0)
+    agent.tick(1929.9)
+    assert spawned(agent) == []
+    agent.tick(1930.0)
+    assert spawned(agent) == ["again"], "30 s behind the failure, whatever came between"
+
+
+def test_what_the_node_lacks_makes_nobody_wait_long(agent):
+    """After some full disks every order waited for half a minute, and was taken back before that."""
+    for n in range(20):
+        agent.receive(an_order(f"p{n}"), 2.0 * n)
+        agent.actions()
+        agent.failed(f"p{n}", "cannot start: [Errno 28] No space left on device", 2.0 * n, of_node=True)
+    agent.receive(an_order("now there is room"), 38.2)
+    agent.tick(38.9)
+    assert spawned(agent) == []
+    agent.tick(39.0)
+    assert spawned(agent) == ["now there is room"]
 
 
 def test_what_the_node_lacks_is_not_the_fault_of_the_service(agent):
@@ -126,9 +156,9 @@ def test_a_good_start_ends_the_waiting(agent):
 def test_what_waits_to_be_started_can_be_stopped(agent):
     start(agent, "p1")
     agent.exited("p1", 1, None, (), "", 0.5)
-    agent.receive(an_order("p2"), 1.0)
+    agent.receive(an_order("p2"), 0.5)
     agent.drain()
-    agent.receive(m.StopPlacement("p2"), 1.0)
+    agent.receive(m.StopPlacement("p2"), 0.5)
     assert agent.drain() == [m.PlacementExited("p2", reason="stopped before it started")]
     agent.tick(9.0)
     assert spawned(agent) == []

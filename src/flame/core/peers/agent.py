@@ -27,6 +27,8 @@ BEAT, LOOK = 5.0, 60.0
 """Seconds between heartbeats, and between looks at what the machine has, until the allocator says otherwise."""
 QUICK = 2.0
 """A process that ends badly within this many seconds has failed to start."""
+LACKING = Backoff(first=0.1, ceiling=1.0)
+"""Waits after the node itself could not start something: trying costs little, and nobody says when it has room again."""
 CANNOT_START = 127
 """Exit code of what never ran."""
 MAX_REPORTS = 256
@@ -94,7 +96,10 @@ class AgentPeer:
         self.replicas = Replicas(restarts)
         self.connected = False
         self.processes: dict[str, Process] = {}
-        self._failures: dict[str, int] = {}
+        #: by application: failed starts in a row, and when the last one was
+        self._failures: dict[str, tuple[int, float]] = {}
+        #: the same of the node itself
+        self._lacked = 0, 0.0
         self._reports: dict[str, m.PlacementExited] = {}
         self._finals: dict[str, m.ReplicaChanged] = {}
         self.beat, self.look = BEAT, LOOK
@@ -146,7 +151,11 @@ class AgentPeer:
     def _start(self, order: m.StartPlacement, now: float) -> None:
         if order.id in self.processes or order.id in self._reports:
             return
-        process = Process(order, now + self.backoff.delay(self._failures.get(order.app, 0)))
+        failures, failed_at = self._failures.get(order.app, (0, 0.0))
+        lacked, lacked_at = self._lacked
+        # From the failure on, not from the order: one that is taken back and given again waits no longer for that.
+        due = max(now, failed_at + self.backoff.delay(failures), lacked_at + LACKING.delay(lacked))
+        process = Process(order, due)
         self.processes[order.id] = process
         self._spawn_if_due(process, now)
 
@@ -184,7 +193,10 @@ class AgentPeer:
         """A Spawn could not be done; reported as a shell reports a command it cannot start. `of_node`: for want of disk, memory or
         descriptors, which says nothing about the service: no process ended."""
         process = self.processes.pop(id)
-        self._count_failure(process.order.app)
+        if of_node:
+            self._lacked = self._lacked[0] + 1, now
+        else:
+            self._count_failure(process.order.app, now)
         self._report(m.PlacementExited(id, None if of_node else CANNOT_START, log=reason, reason=reason))
 
     def exited(
@@ -205,9 +217,10 @@ class AgentPeer:
         bad = number is not None or exit_code != 0
         # Whoever got as far as a task has started well: a task that kills it is not to slow its application down.
         if bad and not current and not process.stopping and now - process.spawned_at < QUICK:
-            self._count_failure(process.order.app)
+            self._count_failure(process.order.app, now)
         else:
             self._failures.pop(process.order.app, None)
+            self._lacked = 0, 0.0
         self._report(m.PlacementExited(id, exit_code, number, current, log, reason))
 
     # -- time
@@ -277,8 +290,8 @@ class AgentPeer:
             process.kill_at = None
             self._actions.append(Signal(process.order.id, process.pid, signal.SIGKILL))
 
-    def _count_failure(self, app: str) -> None:
-        self._failures[app] = self._failures.get(app, 0) + 1
+    def _count_failure(self, app: str, now: float) -> None:
+        self._failures[app] = self._failures.get(app, (0, 0.0))[0] + 1, now
 
     def _report(self, report: m.PlacementExited) -> None:
         self._reports[report.id] = report
