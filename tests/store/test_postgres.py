@@ -65,7 +65,7 @@ def name_of(dsn):
 
 def test_two_processes_that_fight_for_a_journal_never_write_over_each_other(postgres, database):
     """Each takes it back whenever it lost it. What one was told is committed stays, in the order of the epochs."""
-    said = [p.communicate(timeout=60)[0].split("\n") for p in [writer(database, "a", 100, 2) for _ in range(2)]]
+    said = [p.communicate(timeout=60)[0].split("\n") for p in [writer(database, "a", 100, 4) for _ in range(2)]]
     confirmed = [tuple(map(int, line.split())) for lines in said for line in lines if line]
     with opened(database) as store:
         found = [(int(row.session.removeprefix("epoch-")), row.position) for row in store.rows(0)]
