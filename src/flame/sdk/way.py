@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import socket
 import time
 from collections.abc import Callable
@@ -65,19 +64,16 @@ class Way:
                 trouble: Unavailable | None = None
                 met = False
                 for _ in self.target.addresses:
+                    reached = False
                     try:
                         sock = self._open(self.address)
+                        reached = True
+                        return self._greet(sock)
                     except Unavailable as error:
-                        trouble = error
+                        trouble, met = error, met or reached
                     except OSError as error:
-                        trouble = _nobody(self.address, error)
-                    else:
-                        try:
-                            return self._greet(sock)
-                        except Unavailable as error:
-                            trouble, met = error, True
-                        except OSError as error:
-                            trouble = _nobody(self.address, error)
+                        text = f"no cluster answers at {self.address}: {error.strerror or error}"
+                        trouble = Unavailable(text, hint="is it running? `flame status`")
                     self.turn()
                 assert trouble is not None, "a target without an address"
                 if not met or time.monotonic() > until:
@@ -90,17 +86,16 @@ class Way:
     def back(self, go_on: Callable[[], bool]) -> Arrival:
         """After a connection was lost: asks on for as long as it may `go_on`. Raises Unavailable, and at once what the cluster answers."""
         pause = SOON
-        for _ in itertools.count():
+        while True:
             try:
                 return self._greet(self._open(self.address))
             except (OSError, Unavailable) as error:
                 said = (error.strerror if isinstance(error, OSError) else "") or str(error)
             if not go_on():
-                break
+                raise Unavailable(f"the cluster at {self.target} is gone: {said}")
             self.turn()
             time.sleep(pause)
             pause = min(pause * 1.5, LATER)
-        raise Unavailable(f"the cluster at {self.target} is gone: {said}")
 
     def close(self) -> None:
         if self._bridge is not None:
@@ -137,9 +132,3 @@ class Way:
             raise
         sock.setblocking(False)
         return Arrival(sock, deframer, first, messages[1:])
-
-
-def _nobody(address: Address, error: OSError) -> Unavailable:
-    return Unavailable(
-        f"no cluster answers at {address}: {error.strerror or error}", hint="is it running? `flame status`"
-    )
